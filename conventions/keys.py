@@ -1,0 +1,24 @@
+"""The keys of a batch dictionary."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Keys(StrEnum):
+    """Keys of an item, a batch and an engine's output; MONAI's own where MONAI has one."""
+
+    IMAGE = "image"
+    """Radiographs (B, views, rows, columns), float32 in [0, 1], bright = dense."""
+    LABEL = "label"
+    """Volume (B, 1, D, H, W): HU before windowing, unit values after."""
+    PRED = "pred"
+    """Predicted volume (B, 1, D, H, W)."""
+    LOSS = "loss"
+    """Scalar total loss of the generator."""
+    GEOMETRY = "geometry"
+    """Views as a tensor (B, views, 4, 3) in mm, LPS; see `drr.geometry_tensor`."""
+    CASE = "case"
+    """Name of one patient scan."""
+    PATIENT = "patient"
+    """Name of the patient a case belongs to; folds never share one."""

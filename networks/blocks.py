@@ -1,0 +1,278 @@
+"""The named parts of X2CT-GAN: dense 2-D encoder, Connections A, B and C, and the 3-D decoders.
+
+Ying et al., "X2CT-GAN: Reconstructing CT from Biplanar X-Rays with Generative Adversarial Networks", CVPR 2019,
+section 3; layer by layer as in the authors' shipped "fuse, transposed" configuration, so that their weights fit.
+
+A view works in its own frame (B, C, depth along the ray, rows, columns); the main decoder works in the volume frame
+(B, C, D, H, W). Every normalisation is an instance norm without weights and without running statistics: an item is
+normalised by itself, in training and in testing alike.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks import Convolution
+from torch import Tensor, nn
+
+from conventions import VIEW_TO_VOLUME, VOLUME_TO_VIEW, View
+
+
+def conv_norm_relu(spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 3) -> Convolution:
+    """Convolution that keeps the size, instance norm, ReLU."""
+    return Convolution(
+        spatial_dims,
+        in_channels,
+        out_channels,
+        kernel_size=kernel_size,
+        norm="instance",
+        act=("relu", {"inplace": True}),
+    )
+
+
+def upsample_norm_relu(in_channels: int, out_channels: int) -> Convolution:
+    """Transposed 3-D convolution that doubles the size, instance norm, ReLU."""
+    return Convolution(
+        3,
+        in_channels,
+        out_channels,
+        strides=2,
+        is_transposed=True,
+        norm="instance",
+        act=("relu", {"inplace": True}),
+    )
+
+
+def norm_relu_conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    """Instance norm, ReLU, 2-D convolution: the pre-activated order of DenseNet."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2)
+    return nn.Sequential(nn.InstanceNorm2d(in_channels), nn.ReLU(inplace=True), conv)
+
+
+class DenseLayer(nn.Module):
+    """Bottleneck layer of a dense block: 1x1 then 3x3, its output concatenated after its input.
+
+    Args:
+        in_channels: channels of the input.
+        growth_rate: channels that the layer adds.
+        bottleneck_factor: the 1x1 convolution has `bottleneck_factor * growth_rate` channels.
+    """
+
+    def __init__(self, in_channels: int, growth_rate: int, bottleneck_factor: int) -> None:
+        super().__init__()
+        bottleneck = bottleneck_factor * growth_rate
+        self.reduce = norm_relu_conv(in_channels, bottleneck, kernel_size=1)
+        self.grow = norm_relu_conv(bottleneck, growth_rate, kernel_size=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, rows, columns) -> (B, C + growth_rate, rows, columns)."""
+        return torch.cat([x, self.grow(self.reduce(x))], dim=1)
+
+
+class DenseEncoder(nn.Module):
+    """Dense 2-D encoder of one radiograph: a stem and stages that each halve the size.
+
+    A stage is a strided convolution (`down`), a dense block (`dense`) and, except in the last, a 1x1 convolution that
+    halves the channels (`transition`).
+
+    Args:
+        stem_channels: channels of the 7x7 stem.
+        growth_rate: channels that each dense layer adds.
+        bottleneck_factor: see `DenseLayer`.
+        dense_layers: dense layers of each stage.
+
+    Attributes:
+        map_channels: channels of the maps that enter the stages, finest first.
+        code_channels: length of the code.
+    """
+
+    def __init__(
+        self, stem_channels: int, growth_rate: int, bottleneck_factor: int, dense_layers: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, stem_channels, 7, padding=3, padding_mode="reflect"),
+            nn.InstanceNorm2d(stem_channels),
+            nn.ReLU(inplace=True),
+        )
+        self.map_channels: list[int] = []
+        self.stages = nn.ModuleList()
+        channels = stem_channels
+        for i, num_layers in enumerate(dense_layers):
+            self.map_channels.append(channels)
+            stage = OrderedDict[str, nn.Module](down=norm_relu_conv(channels, channels, kernel_size=3, stride=2))
+            stage["dense"] = nn.Sequential(
+                *(DenseLayer(channels + j * growth_rate, growth_rate, bottleneck_factor) for j in range(num_layers))
+            )
+            channels += num_layers * growth_rate
+            if i < len(dense_layers) - 1:
+                stage["transition"] = norm_relu_conv(channels, channels // 2, kernel_size=1)
+                channels //= 2
+            self.stages.append(nn.Sequential(stage))
+        self.code_channels = channels
+
+    def forward(self, radiograph: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Encode one view.
+
+        Args:
+            radiograph: (B, 1, rows, columns) in [0, 1].
+
+        Returns:
+            The 2-D maps that enter the stages, finest first, and the code (B, code_channels): the mean of the last map.
+        """
+        maps: list[Tensor] = []
+        x = self.stem(radiograph)
+        for stage in self.stages:
+            maps.append(x)
+            x = stage(x)
+        return maps, x.mean(dim=[2, 3])
+
+
+class ConnectionA(nn.Module):
+    """Connection-A: one fully connected layer turns the code of a view into the coarsest 3-D feature.
+
+    Args:
+        code_channels: length of the code.
+        channels: channels of the 3-D feature.
+        size: its side in voxels.
+        dropout: probability of dropping a value before the ReLU, in training.
+    """
+
+    def __init__(self, code_channels: int, channels: int, size: int, dropout: float) -> None:
+        super().__init__()
+        self.shape = [-1, channels, size, size, size]
+        self.linear = nn.Linear(code_channels, channels * size**3)
+        self.dropout = nn.Dropout(dropout)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """(B, code_channels) -> (B, channels, size, size, size), in the view's frame."""
+        return self.relu(self.dropout(self.linear(code))).reshape(self.shape)
+
+
+class ConnectionB(nn.Module):
+    """Connection-B: a skip from 2-D to 3-D; a compressed map is repeated along the ray, then convolved in 3-D.
+
+    Args:
+        in_channels: channels of the 2-D map.
+        out_channels: channels of the 3-D feature.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.compress = conv_norm_relu(2, in_channels, out_channels, kernel_size=1)
+        self.lift = conv_norm_relu(3, out_channels, out_channels)
+
+    def forward(self, encoder_map: Tensor) -> Tensor:
+        """(B, in_channels, S, S) -> (B, out_channels, S, S, S), in the view's frame."""
+        x = self.compress(encoder_map)
+        return self.lift(x.unsqueeze(2).expand(-1, -1, x.shape[-1], -1, -1))
+
+
+class ConnectionC(nn.Module):
+    """Connection-C: the features of the views meet in the volume frame as their mean, which replaces each of them.
+
+    Args:
+        views: the views, in the order of the features.
+    """
+
+    def __init__(self, views: Sequence[View]) -> None:
+        super().__init__()
+        self.to_volume = [list(VIEW_TO_VOLUME[view]) for view in views]
+        self.to_view = [list(VOLUME_TO_VIEW[view]) for view in views]
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Fuse the views.
+
+        Args:
+            features: one (B, C, depth, rows, columns) a view, each in its own frame.
+
+        Returns:
+            The fused feature (B, C, D, H, W), and the same in the frame of each view.
+        """
+        fused = features[0].permute(self.to_volume[0])
+        for feature, to_volume in zip(features[1:], self.to_volume[1:]):  # noqa: B905 (TorchScript knows no `strict`)
+            fused = fused + feature.permute(to_volume)
+        fused = fused / len(features)
+        return fused, [fused.permute(to_view) for to_view in self.to_view]
+
+
+def decoder_level(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
+    """Two 3-D convolutions, then up-sampling by two."""
+    return nn.Sequential(
+        conv_norm_relu(3, in_channels, channels),
+        conv_norm_relu(3, channels, channels),
+        upsample_norm_relu(channels, out_channels),
+    )
+
+
+def volume_head(channels: int) -> nn.Conv3d:
+    """The last 7x7x7 convolution, to one channel."""
+    return nn.Conv3d(channels, 1, 7, padding=3)
+
+
+class ViewDecoderLevel(nn.Module):
+    """One level of a view's decoder: refine and up-sample, lift the encoder's map by Connection-B, merge both.
+
+    Args:
+        upsample: what brings the incoming feature to this level's size and channels.
+        map_channels: channels of the encoder's map.
+        channels: channels of this level, and of what Connection-B adds to it.
+    """
+
+    def __init__(self, upsample: nn.Module, map_channels: int, channels: int) -> None:
+        super().__init__()
+        self.upsample = upsample
+        self.connection_b = ConnectionB(map_channels, channels)
+        self.merge = conv_norm_relu(3, 2 * channels, channels)
+
+    def forward(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
+        """(B, C', S/2, S/2, S/2) and (B, map_channels, S, S) -> (B, channels, S, S, S), in the view's frame."""
+        return self.merge(torch.cat([self.upsample(feature), self.connection_b(encoder_map)], dim=1))
+
+
+class ViewDecoder(nn.Module):
+    """3-D decoder of one view, in the view's frame. The generator calls its levels one by one, as it fuses in between.
+
+    Args:
+        channels: channels from the coarsest feature (Connection-A) to the finest.
+        map_channels: channels of the encoder's maps, finest first.
+
+    Attributes:
+        levels: `ViewDecoderLevel`s, coarsest first.
+        tail: from the last level to the view's own volume (B, 1, S, S, S), before the activation.
+    """
+
+    def __init__(self, channels: Sequence[int], map_channels: Sequence[int]) -> None:
+        super().__init__()
+        upsample = [upsample_norm_relu(channels[0], channels[1])]
+        upsample += [decoder_level(c, c, channels[i + 2]) for i, c in enumerate(channels[1:-1])]
+        self.levels = nn.ModuleList(
+            ViewDecoderLevel(*level) for level in zip(upsample, reversed(map_channels), channels[1:], strict=True)
+        )
+        self.tail = nn.Sequential(conv_norm_relu(3, channels[-1], channels[-1]), volume_head(channels[-1]))
+
+
+class MainDecoder(nn.Module):
+    """3-D decoder of the fused features, in the volume frame. The generator calls its levels one by one.
+
+    Args:
+        channels: channels from the coarsest feature to the finest.
+
+    Attributes:
+        levels: coarsest first; the first takes the fused feature, every other one the fused feature with its own
+            predecessor's output after it.
+        tail: from both at the finest level to the volume (B, 1, S, S, S), before the activation.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList([upsample_norm_relu(channels[0], channels[1])])
+        self.levels.extend(decoder_level(2 * c, c, channels[i + 2]) for i, c in enumerate(channels[1:-1]))
+        self.tail = nn.Sequential(
+            conv_norm_relu(3, 2 * channels[-1], channels[-1]),
+            conv_norm_relu(3, channels[-1], channels[-1]),
+            volume_head(channels[-1]),
+        )

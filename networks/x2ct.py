@@ -1,0 +1,160 @@
+"""X2CT-GAN's generators: chest CT volumes from radiographs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+from monai.networks.utils import normal_init
+from torch import Tensor, nn
+
+from conventions import InputError, View
+
+from .blocks import ConnectionA, ConnectionC, DenseEncoder, MainDecoder, ViewDecoder
+
+DOWNSAMPLING = 32
+"""The encoder halves the size five times."""
+
+MIN_IMAGE_SIZE = 64
+"""At 32 the last maps would hold one pixel, which no instance norm can normalise."""
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "linear": nn.Identity,
+    "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+}
+"""What may follow the last convolution. The authors ship relu (no upper bound); sigmoid is ours."""
+
+
+class ViewBranch(nn.Module):
+    """All that belongs to one view: dense encoder, Connection-A, and the decoder with its Connections B.
+
+    Args:
+        image_size: side of the radiograph in pixels.
+        encoder: the dense encoder.
+        decoder_channels: channels of the decoder, coarsest first.
+        dropout: probability of dropout in Connection-A.
+    """
+
+    def __init__(self, image_size: int, encoder: DenseEncoder, decoder_channels: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.connection_a = ConnectionA(encoder.code_channels, decoder_channels[0], image_size // DOWNSAMPLING, dropout)
+        self.decoder = ViewDecoder(decoder_channels, encoder.map_channels)
+
+    def forward(self, radiograph: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Bring one view to where its decoder starts.
+
+        Args:
+            radiograph: (B, 1, S, S) in [0, 1].
+
+        Returns:
+            The encoder's 2-D maps, finest first, and the coarsest 3-D feature (B, C, S/32, S/32, S/32).
+        """
+        maps, code = self.encoder(radiograph)
+        return maps, self.connection_a(code)
+
+
+class X2CTGenerator(nn.Module):
+    """Biplanar X2CT-GAN generator: a CT volume from a PA and a lateral radiograph.
+
+    Ying et al., CVPR 2019, section 3, in the authors' shipped configuration (views fused at every level, transposed
+    convolutions). At the defaults it has 61,740,467 parameters, and the authors' weights fit (`from_official`).
+
+    The tails of the two views' decoders (8 tensors) hold the place of the authors' weights: they never reach the
+    volume, so they are not computed and get no gradient.
+
+    Args:
+        image_size: side S of the radiographs and of the volume, in pixels and voxels; a multiple of 32 from 64 up.
+        stem_channels: channels of the encoder's stem.
+        growth_rate: channels that each dense layer of the encoder adds.
+        bottleneck_factor: channels of a dense layer's 1x1 convolution, as a multiple of `growth_rate`.
+        dense_layers: dense layers of the encoder's five stages.
+        decoder_channels: channels of the decoders at the sizes S/32, S/16, S/8, S/4, S/2 and S. Connections B have
+            the channels of the level they lead to.
+        dropout: probability of dropout in Connection-A, in training.
+        activation: what follows the last convolution: relu (the authors'), linear, softplus, sigmoid or tanh.
+
+    Raises:
+        InputError: where the size, the number of stages or levels, or the activation is not one of the above.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        stem_channels: int = 64,
+        growth_rate: int = 32,
+        bottleneck_factor: int = 4,
+        dense_layers: Sequence[int] = (6, 12, 24, 16, 6),
+        decoder_channels: Sequence[int] = (256, 128, 64, 32, 16, 16),
+        dropout: float = 0.5,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        _check_arguments(image_size, dense_layers, decoder_channels, activation)
+        self.image_size = image_size
+
+        def branch() -> ViewBranch:
+            encoder = DenseEncoder(stem_channels, growth_rate, bottleneck_factor, dense_layers)
+            return ViewBranch(image_size, encoder, decoder_channels, dropout)
+
+        self.pa = branch()
+        self.lateral = branch()
+        self.connection_c = ConnectionC((View.PA, View.LATERAL))
+        self.main = MainDecoder(decoder_channels)
+        self.activation = ACTIVATIONS[activation]()
+        self.apply(normal_init)
+
+    def forward(self, image: Tensor, geometry: Optional[Tensor] = None) -> Tensor:  # noqa: UP045 (TorchScript)
+        """Reconstruct the volume.
+
+        Args:
+            image: radiographs (B, 2, S, S) in [0, 1], bright = dense; view 0 = PA, view 1 = lateral.
+            geometry: views (B, V, 4, 3) in mm, LPS; ignored, the network knows only the geometry it was trained on.
+
+        Returns:
+            Unit volume (B, 1, D, H, W), D = H = W = S. With relu it has no upper bound: above 1 lies above the window.
+
+        Raises:
+            InputError: where the image has another shape (not checked in TorchScript).
+        """
+        if not torch.jit.is_scripting() and not torch.jit.is_tracing():
+            _check_image(image, self.image_size)
+        pa_maps, pa = self.pa(image[:, 0:1])
+        lateral_maps, lateral = self.lateral(image[:, 1:2])
+        fused, (pa, lateral) = self.connection_c([pa, lateral])
+        volume = fused
+        for pa_level, lateral_level, main_level in zip(  # noqa: B905 (TorchScript knows no `strict`)
+            self.pa.decoder.levels, self.lateral.decoder.levels, self.main.levels
+        ):
+            pa = pa_level(pa, pa_maps.pop())
+            lateral = lateral_level(lateral, lateral_maps.pop())
+            fused, (pa, lateral) = self.connection_c([pa, lateral])
+            volume = torch.cat([fused, main_level(volume)], dim=1)
+        return self.activation(self.main.tail(volume))
+
+
+def _check_arguments(
+    image_size: int, dense_layers: Sequence[int], decoder_channels: Sequence[int], activation: str
+) -> None:
+    if image_size < MIN_IMAGE_SIZE or image_size % DOWNSAMPLING:
+        raise InputError(
+            f"image_size is {image_size}; it must be a multiple of {DOWNSAMPLING}, and at least {MIN_IMAGE_SIZE}."
+        )
+    if len(dense_layers) != 5:
+        raise InputError(f"dense_layers is {list(dense_layers)}; the encoder has 5 stages, so give 5 numbers.")
+    if len(decoder_channels) != 6:
+        raise InputError(f"decoder_channels is {list(decoder_channels)}; the decoders have 6 sizes, so give 6 numbers.")
+    if activation not in ACTIVATIONS:
+        raise InputError(f"Unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
+
+
+def _check_image(image: Tensor, size: int) -> None:
+    if image.ndim != 4 or tuple(image.shape[1:]) != (2, size, size):
+        raise InputError(
+            f"The image has shape {tuple(image.shape)}; this network takes (batch, 2, {size}, {size}): "
+            "the PA and the lateral radiograph."
+        )

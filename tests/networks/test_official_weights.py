@@ -1,0 +1,204 @@
+"""The networks against numbers that the authors' own code produced (the oracle).
+
+Its weights and inputs are functions of a name and a shape. The folder is `../shared/oracle` beside the repository, or
+what the environment variable X2CT_ORACLE names.
+"""
+
+import json
+import math
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conventions import InputError
+from networks import PatchDiscriminator3D, X2CTGenerator, from_official
+
+ORACLE = Path(os.environ.get("X2CT_ORACLE", Path(__file__).parents[2] / "../shared/oracle")) / "x2ct"
+GENERATOR_TOLERANCE = 5e-3
+"""Largest absolute difference; float32 against float64 differs by up to 8e-4, at an output std of 0.44."""
+DISCRIMINATOR_TOLERANCE = 1e-4
+
+needs_oracle = pytest.mark.skipif(
+    not ORACLE.is_dir(), reason=f"the oracle is not at {ORACLE.resolve()} (set X2CT_ORACLE)"
+)
+
+BIPLANAR = "G__multiview_network_denseUNetFuse_transposed"
+
+
+def random_state(name):
+    return np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
+
+
+def fill(key, shape):
+    kind = key.rpartition(".")[2]
+    if kind == "num_batches_tracked":
+        return torch.tensor(0)
+    z = random_state(key).standard_normal(shape)
+    if kind == "weight":
+        z = z * math.sqrt(2 / math.prod(shape[1:])) if len(shape) > 1 else 1 + 0.1 * z
+    else:
+        z = 0.5 + np.abs(z) if kind == "running_var" else 0.1 * z
+    return torch.from_numpy(z.astype(np.float32))
+
+
+def random_input(tag, shape):
+    return torch.from_numpy(random_state(tag).random_sample(shape).astype(np.float32))
+
+
+def official_state_dict(keys_name, image_size=128):
+    """The authors' state dict, filled by rule; only the fully connected layer depends on the image size."""
+    listed = json.loads((ORACLE / "keys" / f"x2ct_official_keys_{keys_name}.json").read_text())
+    shapes = {key: list(entry["shape"]) for key, entry in listed.items()}
+    for key, shape in shapes.items():
+        if "base_link.0" in key:
+            shape[0] = shape[0] * image_size**3 // 128**3
+    return {key: fill(key, shape) for key, shape in shapes.items()}
+
+
+def assert_like_oracle(case, tag, tensor, tolerance):
+    stored = np.load(ORACLE / f"{case}.npz")
+    assert tensor.numel() == stored[f"{tag}/shape"].prod()
+    flat = tensor.flatten()[:: int(stored[f"{tag}/step"])].numpy()
+    difference = np.abs(flat - stored[f"{tag}/flat"]).max()
+    print(f"{case} {tag}: largest difference {difference:.3g}")
+    assert difference <= tolerance
+
+
+@pytest.fixture(scope="module")
+def official_generator():
+    return official_state_dict(BIPLANAR, image_size=64)
+
+
+@pytest.fixture(scope="module")
+def generator(official_generator):
+    network = X2CTGenerator(image_size=64).eval()
+    network.load_state_dict(from_official(official_generator, network), strict=True)
+    return network
+
+
+@pytest.fixture(scope="module")
+def image():
+    return torch.cat([random_input(f"xray{i}_64", (1, 1, 64, 64)) for i in (1, 2)], dim=1)
+
+
+PARTS = {
+    "view1Model.encoder_layer": "pa.encoder.stem",
+    "view2Model.encoder_layer0": "lateral.encoder.stages.0",
+    "view1Model.encoder_layer3": "pa.encoder.stages.3",
+    "view1Model.encoder_layer4": "pa.encoder",
+    "view1Model.base_link": "pa.connection_a",
+    "view2Model.base_link": "lateral.connection_a",
+    "view1Model.linker_layer0": "pa.decoder.levels.4.connection_b",
+    "view2Model.linker_layer2": "lateral.decoder.levels.2.connection_b",
+    "view2Model.linker_layer4": "lateral.decoder.levels.0.connection_b",
+    "view1Model.decoder_layer4": "pa.decoder.levels.0.upsample",
+    "view2Model.decoder_compress_layer3": "lateral.decoder.levels.0.merge",
+    "decoder_layer4": "main.levels.0",
+    "decoder_layer3": "main.levels.1",
+    "decoder_layer2": "main.levels.2",
+    "decoder_layer1": "main.levels.3",
+    "decoder_layer0": "main.levels.4",
+    "decoder_layer-1": "main.tail.1",
+    "decoder_layer.0": "main.tail.2",
+}
+"""The authors' name of a part to ours, where the oracle holds its output."""
+
+
+@pytest.fixture(scope="module")
+def outputs(generator, image):
+    """Output of each part, of Connection-C at the finest level, and of the whole, for the oracle's radiographs."""
+    found = {}
+    names = [*PARTS.values(), "connection_c"]
+    hooks = [
+        generator.get_submodule(name).register_forward_hook(
+            lambda _module, _inputs, output, name=name: found.update({name: output})
+        )
+        for name in names
+    ]
+    with torch.no_grad():
+        found["out"] = generator(image)
+    for hook in hooks:
+        hook.remove()
+    found["pa.encoder"] = found["pa.encoder"][1]
+    return found
+
+
+@needs_oracle
+def test_generator_gives_the_authors_volume(outputs):
+    assert_like_oracle("mv_fuse_64", "out", outputs["out"], GENERATOR_TOLERANCE)
+
+
+@needs_oracle
+@pytest.mark.parametrize("theirs", PARTS)
+def test_generator_part_gives_the_authors_output(outputs, theirs):
+    assert_like_oracle("mv_fuse_64", f"tap/{theirs}", outputs[PARTS[theirs]], GENERATOR_TOLERANCE)
+
+
+@needs_oracle
+@pytest.mark.parametrize("view", [1, 2])
+def test_unused_tails_hold_the_authors_weights(generator, outputs, view):
+    _, in_view_frames = outputs["connection_c"]
+    branch = (generator.pa, generator.lateral)[view - 1]
+    with torch.no_grad():
+        volume = branch.decoder.tail(in_view_frames[view - 1])
+    assert_like_oracle("mv_fuse_64", f"tap/view{view}Model.decoder_layer.0", volume, GENERATOR_TOLERANCE)
+
+
+@needs_oracle
+def test_views_are_not_interchangeable(generator, image, outputs):
+    with torch.no_grad():
+        swapped = generator(image.flip(1))
+    assert (swapped - outputs["out"]).abs().mean() > 0.05
+
+
+@needs_oracle
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_discriminator_gives_the_authors_scores(channels):
+    network = PatchDiscriminator3D(in_channels=channels).eval()
+    network.load_state_dict(from_official(official_state_dict(f"D__basic3d_in{channels}"), network), strict=True)
+    with torch.no_grad():
+        scores = network(random_input(f"volume{channels}_64", (1, channels, 64, 64, 64)))
+    assert_like_oracle(f"d_basic3d_in{channels}_64", "out_0", scores, DISCRIMINATOR_TOLERANCE)
+
+
+@needs_oracle
+def test_parallel_prefix_is_accepted():
+    theirs = official_state_dict("D__basic3d_in3")
+    network = PatchDiscriminator3D()
+    prefixed = from_official({f"module.{key}": value for key, value in theirs.items()}, network)
+    assert prefixed.keys() == network.state_dict().keys()
+
+
+@needs_oracle
+def test_missing_entry_is_named(official_generator, generator):
+    key = "view2Model.linker_layer3.0.conv_block.0.weight"
+    incomplete = {k: v for k, v in official_generator.items() if k != key}
+    with pytest.raises(InputError, match=rf"1 entries are missing \({key}\)\.$"):
+        from_official(incomplete, generator)
+
+
+@needs_oracle
+def test_foreign_checkpoint_is_refused(generator):
+    with pytest.raises(InputError, match=r"no checkpoint .* X2CTGenerator: .* missing .* and .* unknown"):
+        from_official(official_state_dict("G__singleview_network_denseUNet_transposed"), generator)
+
+
+@needs_oracle
+def test_ablation_with_the_same_keys_is_refused_by_its_shapes(generator):
+    with pytest.raises(InputError, match=r"has shape .* where this X2CTGenerator has"):
+        from_official(official_state_dict(f"{BIPLANAR}_withoutconnect", image_size=64), generator)
+
+
+@needs_oracle
+def test_other_image_size_is_refused(official_generator):
+    with pytest.raises(InputError, match=r"base_link.0.weight has shape \(2048, 704\) .* \(6912, 704\)"):
+        from_official(official_generator, X2CTGenerator(image_size=96))
+
+
+def test_network_without_counterpart_is_refused():
+    with pytest.raises(InputError, match=r"The authors have no Linear; .* X2CTGenerator, PatchDiscriminator3D"):
+        from_official({}, torch.nn.Linear(1, 1))

@@ -1,0 +1,14 @@
+"""MONAI transforms of the data path: CT file -> volume on the grid -> radiographs -> unit volume, and back."""
+
+from .hounsfield import HUWindow as HUWindow
+from .hounsfield import HUWindowd as HUWindowd
+from .hounsfield import UnitToHU as UnitToHU
+from .hounsfield import UnitToHUd as UnitToHUd
+from .radiograph import ReadRadiograph as ReadRadiograph
+from .radiograph import ReadRadiographd as ReadRadiographd
+from .raycast import RayCastDRR as RayCastDRR
+from .raycast import RayCastDRRd as RayCastDRRd
+from .volume import ReadVolume as ReadVolume
+from .volume import ReadVolumed as ReadVolumed
+from .volume import ResampleToGrid as ResampleToGrid
+from .volume import ResampleToGridd as ResampleToGridd

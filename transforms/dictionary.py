@@ -1,0 +1,27 @@
+"""The dictionary form that every transform here shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+
+class EachKey(MapTransform):
+    """Apply one array transform to what lies under each of the keys.
+
+    Args:
+        keys: keys of the items to transform.
+        transform: the array transform.
+        allow_missing_keys: whether to pass over a key that is not there.
+    """
+
+    def __init__(self, keys: KeysCollection, transform: Callable[[Any], Any], allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.transform = transform
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Transform the items under the keys; the others are handed on."""
+        return {**data, **{key: self.transform(data[key]) for key in self.key_iterator(dict(data))}}
