@@ -1,4 +1,4 @@
-"""Analytic shapes in the patient frame, the line integral through ellipsoids, and a canvas that paints shapes on a grid.
+"""Analytic shapes in the patient frame, line integrals through ellipsoids, and a canvas that paints shapes on a grid.
 
 Positions are LPS in mm: x to the patient's left, y to the back, z to the head; the origin is the centre of the grid,
 which is the isocentre. A canvas is (D, H, W): increasing index is inferior (-z), posterior (+y), left (+x).
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from conventions import InputError
 
@@ -20,9 +19,11 @@ Box = tuple[slice, slice, slice]
 
 _TABLE_REACH_MM = 300.0
 _TABLE_STEP_MM = 0.5
+_ROUNDING_MM = 20.0
 
 
-def _vector(values: np.ndarray) -> Vector:
+def vector(values: np.ndarray) -> Vector:
+    """Three numbers as a tuple of floats."""
     x, y, z = (float(v) for v in values)
     return x, y, z
 
@@ -47,7 +48,7 @@ class Pose:
 
     def apply(self, point: Vector) -> Vector:
         """Move a point (x, y, z) in mm."""
-        return _vector(self.rotation @ np.asarray(point) + np.asarray(self.shift))
+        return vector(self.rotation @ np.asarray(point) + np.asarray(self.shift))
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Ellipsoid:
 
     def moved(self, pose: Pose) -> Ellipsoid:
         """The same ellipsoid after a rigid motion."""
-        first, second, third = (_vector(pose.rotation @ np.asarray(axis)) for axis in self.axes)
+        first, second, third = (vector(pose.rotation @ np.asarray(axis)) for axis in self.axes)
         return replace(self, centre=pose.apply(self.centre), axes=(first, second, third))
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -77,12 +78,15 @@ class Ellipsoid:
         """Distance to its surface in mm, negative inside: first order, so right near the surface.
 
         Args:
-            x, y, z: coordinates in mm, broadcastable.
+            x: coordinates in mm, broadcastable with y and z.
+            y: likewise.
+            z: likewise.
         """
         inside = gradient = np.float32(1e-12)
+        centre = np.asarray(self.centre, np.float32)
         for axis, length in zip(self.axes, self.semi_axes, strict=True):
-            (ax, ay, az), (cx, cy, cz) = np.float32(axis), np.float32(self.centre)
-            scaled = ((x - cx) * (ax / length) + (y - cy) * (ay / length)) + (z - cz) * (az / length)
+            (ax, ay, az), (cx, cy, cz) = np.asarray(axis, np.float32) / np.float32(length), centre
+            scaled = ((x - cx) * ax + (y - cy) * ay) + (z - cz) * az
             squared = scaled * scaled
             inside, gradient = inside + squared, gradient + squared / np.float32(length**2)
         return (inside - np.sqrt(inside)) / np.sqrt(gradient)
@@ -114,14 +118,21 @@ class Tube:
         """Distance to its surface in mm, negative inside.
 
         Args:
-            x, y, z: coordinates in mm, broadcastable.
+            x: coordinates in mm, broadcastable with y and z.
+            y: likewise.
+            z: likewise.
         """
-        (sx, sy, sz), (dx, dy, dz) = np.float32(self.start), np.float32(np.subtract(self.end, self.start))
+        sx, sy, sz = np.asarray(self.start, np.float32)
+        dx, dy, dz = np.asarray(self.end, np.float32) - np.asarray(self.start, np.float32)
         x, y, z = x - sx, y - sy, z - sz
         length2 = max(dx * dx + dy * dy + dz * dz, np.float32(1e-6))
         along = np.clip((x * dx + y * dy + z * dz) / length2, 0, 1)
         to_axis2 = (x - along * dx) ** 2 + (y - along * dy) ** 2 + (z - along * dz) ** 2
         return np.sqrt(to_axis2) - (np.float32(self.radii[0]) + along * np.float32(self.radii[1] - self.radii[0]))
+
+
+Part = Ellipsoid | Tube
+"""A shape that a canvas paints."""
 
 
 class Column:
@@ -138,23 +149,27 @@ class Column:
 
     def __init__(
         self,
-        heights: Sequence[float],
-        centre_x: Sequence[float],
-        half_width: Sequence[float],
-        front: Sequence[float],
-        back: Sequence[float],
+        heights: np.ndarray,
+        centre_x: np.ndarray,
+        half_width: np.ndarray,
+        front: np.ndarray,
+        back: np.ndarray,
         squareness: float,
     ) -> None:
         table_z = np.arange(-_TABLE_REACH_MM, _TABLE_REACH_MM + _TABLE_STEP_MM, _TABLE_STEP_MM)
-        table_z = table_z.clip(heights[0], heights[-1])
-        rows = [PchipInterpolator(heights, knots)(table_z) for knots in (centre_x, half_width, front, back)]
+        # Linear between the sections, then averaged over a bell of +-20 mm so that the sides have no kinks.
+        bell = np.hanning(2 * round(_ROUNDING_MM / _TABLE_STEP_MM) + 1)
+        rows = [np.interp(table_z, heights, knots) for knots in (centre_x, half_width, front, back)]
+        rows = [np.convolve(np.pad(row, bell.size // 2, mode="edge"), bell / bell.sum(), mode="valid") for row in rows]
         self.centre_x, self.half_width, self.front, self.back = (row.astype(np.float32) for row in rows)
         self.centre_y, self.half_depth = (self.front + self.back) / 2, (self.back - self.front) / 2
+        slope = np.gradient(self.half_width, _TABLE_STEP_MM)
+        self.steepness = (1 / np.sqrt(1 + slope * slope)).astype(np.float32)
         self.squareness = squareness
 
     @staticmethod
     def level(z: np.ndarray | float) -> np.ndarray:
-        """Index of height z (mm) into the tables `centre_x`, `half_width`, `front`, `back`, `centre_y`, `half_depth`."""
+        """Index of a height z in mm into the tables of the sections (`centre_x`, `half_width`, ...)."""
         index = (np.asarray(z) + _TABLE_REACH_MM) / _TABLE_STEP_MM + 0.5
         return index.astype(np.intp).clip(0, round(2 * _TABLE_REACH_MM / _TABLE_STEP_MM))
 
@@ -162,7 +177,8 @@ class Column:
         """How far out a point lies in its section: 0 on the axis, 1 on the surface (Fernandez-Guasti's squircle).
 
         Args:
-            x, y: coordinates in mm.
+            x: coordinates in mm.
+            y: likewise.
             level: index of the height, from `level`.
         """
         x2 = ((x - self.centre_x[level]) / self.half_width[level]) ** 2
@@ -172,15 +188,19 @@ class Column:
         return np.sqrt((total + corner) * np.float32(0.5))
 
     def distance(self, x: np.ndarray, y: np.ndarray, level: np.ndarray, scaled_radius: np.ndarray) -> np.ndarray:
-        """Distance to the surface in mm along the line to the section's centre, negative inside.
+        """Distance to the surface in mm, negative inside.
+
+        It is measured along the line to the section's centre and shortened where the sides slope.
 
         Args:
-            x, y: coordinates in mm.
+            x: coordinates in mm.
+            y: likewise.
             level: index of the height, from `level`.
             scaled_radius: from `scaled_radius`.
         """
         from_centre = np.hypot(x - self.centre_x[level], y - self.centre_y[level])
-        return from_centre - from_centre / np.maximum(scaled_radius, np.float32(1e-6))
+        along_section = from_centre - from_centre / np.maximum(scaled_radius, np.float32(1e-6))
+        return along_section * self.steepness[level]
 
 
 class Canvas:
@@ -196,8 +216,9 @@ class Canvas:
     """
 
     def __init__(self, shape: Sequence[int], spacing: float, background: float) -> None:
-        if len(shape) != 3 or any(int(n) != n or n < 1 for n in shape):
-            raise InputError(f"The shape of a volume is three positive integers (D, H, W), not {tuple(shape)}.")
+        sizes = np.asarray(shape)
+        if sizes.shape != (3,) or not np.issubdtype(sizes.dtype, np.integer) or (sizes < 1).any():
+            raise InputError(f"The shape of a volume is three positive integers (D, H, W), not {shape}.")
         if not (np.isfinite(spacing) and spacing > 0):
             raise InputError(f"The voxel spacing is a positive number of mm, not {spacing}.")
         self.spacing = float(spacing)
@@ -209,7 +230,8 @@ class Canvas:
         """Slices (D, H, W) of the voxels within a box of the patient frame and one voxel around it.
 
         Args:
-            low, high: corners (x, y, z) in mm.
+            low: lowest (x, y, z) in mm.
+            high: highest (x, y, z) in mm.
         """
         (x0, y0, z0), (x1, y1, z1) = low, high
         edges = ((-z1, -z0), (y0, y1), (x0, x1))
@@ -234,10 +256,11 @@ class Canvas:
         part = self.volume if box is None else self.volume[box]
         part += coverage * (np.asarray(value, dtype=np.float32) - part)
 
-    def paint(self, shape: Ellipsoid | Tube, within: np.ndarray | None = None) -> None:
+    def paint(self, shape: Part, within: np.ndarray | None = None) -> None:
         """Paint an ellipsoid or a tube over what is there.
 
-        A tube thinner than a voxel is painted one voxel thick and as much fainter, so that it keeps its mass.
+        A tube is painted at least one voxel thick, and fainter by what that and its soft edge add to its section, so
+        that it keeps its mass.
 
         Args:
             shape: in the frame of the grid.
@@ -246,7 +269,7 @@ class Canvas:
         faint = 1.0
         if isinstance(shape, Tube):
             radii = np.maximum(shape.radii, self.spacing / 2)
-            faint = (sum(shape.radii) / radii.sum()) ** 2
+            faint = sum(shape.radii) ** 2 / (radii.sum() ** 2 + self.spacing**2 / 3)
             shape = replace(shape, radii=(float(radii[0]), float(radii[1])))
         box = self.box(*shape.bounds())
         if any(s.start >= s.stop for s in box):

@@ -121,10 +121,8 @@ def from_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[
     missing = [key for key in keys.values() if key not in given]
     unknown = sorted(given.keys() - set(keys.values()))
     if missing or unknown:
-        found = [
-            f"{len(k)} entries are {what} ({k[0]})" for k, what in ((missing, "missing"), (unknown, "unknown")) if k
-        ]
-        raise InputError(f"This is no checkpoint of the authors' counterpart of {name}: {' and '.join(found)}.")
+        found = [f"{len(k)} {what} such as {k[0]}" for k, what in ((missing, "missing"), (unknown, "unknown")) if k]
+        raise InputError(f"This is no checkpoint of the authors' counterpart of {name}: entries {', '.join(found)}.")
     for ours, expected in network.state_dict().items():
         shape = tuple(given[keys[ours]].shape)
         if shape != tuple(expected.shape):

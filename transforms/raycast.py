@@ -98,5 +98,7 @@ class RayCastDRRd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Render the volume under the key."""
-        rendered = {self.image_key: self.transform(data[key]) for key in self.key_iterator(dict(data))}  # noqa: B035
+        rendered: dict[Hashable, Any] = {
+            self.image_key: self.transform(data[key]) for key in self.key_iterator(dict(data))
+        }  # noqa: B035
         return {**data, **rendered}

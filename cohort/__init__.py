@@ -1,0 +1,9 @@
+"""Data preparation: phantoms, the split by patient, and what training reads."""
+
+from .datalist import WithOtherRadiographs as WithOtherRadiographs
+from .datalist import load_datalist as load_datalist
+from .datalist import mean_volume as mean_volume
+from .phantom import thorax_phantom as thorax_phantom
+from .split import FOLDS as FOLDS
+from .split import MANIFEST_NAME as MANIFEST_NAME
+from .split import split_cohort as split_cohort

@@ -1,0 +1,118 @@
+"""What training and evaluation read from a manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from conventions import InputError, Keys
+
+from .split import FOLDS, MANIFEST_NAME
+
+
+def load_datalist(manifest: str | os.PathLike[str], fold: str) -> list[dict[str, str]]:
+    """The cases of one fold.
+
+    Args:
+        manifest: a manifest as `python -m cohort split` writes it, or the folder that holds one.
+        fold: one of `FOLDS`.
+
+    Returns:
+        Items {"label": path of the CT, "case": name, "patient": name}.
+
+    Raises:
+        InputError: where the manifest is missing or no manifest, the fold is empty or unknown, or a CT is missing.
+    """
+    path = Path(manifest)
+    if fold not in FOLDS:
+        raise InputError(f"unknown fold {fold!r}: choose one of {', '.join(FOLDS)}")
+    if not path.exists():
+        raise InputError(f"{path}: there is no such cohort; make one with: python -m cohort split FOLDER_OF_CTS")
+    path = path / MANIFEST_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(
+            f"{path.parent}: holds no {MANIFEST_NAME}; write it with: python -m cohort split {path.parent}"
+        )
+    items = [
+        {Keys.LABEL.value: str(path.parent / case["ct"]), Keys.CASE.value: case["case"], "patient": case["patient"]}
+        for case in _read_cases(path)
+        if case["fold"] == fold
+    ]
+    if not items:
+        raise InputError(f"{path}: holds no case for fold {fold!r}; split the cohort again")
+    for item in items:
+        if not Path(item[Keys.LABEL]).is_file():
+            raise InputError(f"{path}: names {item[Keys.LABEL]}, which is not there; split the cohort again")
+    return items
+
+
+def _read_cases(path: Path) -> list[dict[str, str]]:
+    try:
+        cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
+        complete = all({"case", "patient", "ct", "fold"} <= set(case) for case in cases)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no manifest ({error!r}); write it with: python -m cohort split") from error
+    if not complete:
+        raise InputError(f"{path}: a case lacks its case, patient, ct or fold; write it with: python -m cohort split")
+    return cases
+
+
+def mean_volume(
+    data: Sequence[Mapping[str, Any]], transform: Callable[[Mapping[str, Any]], Any], key: str = Keys.LABEL
+) -> torch.Tensor:
+    """Mean of the training volumes, the prediction of a model that reads nothing.
+
+    Args:
+        data: items as `load_datalist` gives them.
+        transform: item -> item with the volume (1, D, H, W) under `key`.
+        key: where the volume stands.
+
+    Returns:
+        (1, D, H, W), in the unit the transform gives.
+    """
+    total: torch.Tensor | None = None
+    for item in tqdm(data, desc="mean training volume", unit="case"):
+        volume = torch.as_tensor(transform(item)[key])
+        volume = volume.as_tensor() if isinstance(volume, MetaTensor) else volume
+        total = volume.double() if total is None else total + volume
+    if total is None:
+        raise InputError("the training fold is empty; split the cohort again")
+    return (total / len(data)).float()
+
+
+class WithOtherRadiographs(Dataset):
+    """A dataset whose items also hold the radiographs of another patient, under `other_image`.
+
+    A model that reads its input must do worse with them. Each item gets those of the next item of another patient.
+
+    Args:
+        dataset: items with `image` and `patient`.
+
+    Raises:
+        InputError: where all items are of one patient.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        patients = [item["patient"] for item in self.dataset.data]
+        count = len(patients)
+        self.other = [
+            next((j % count for j in range(i + 1, i + count) if patients[j % count] != patients[i]), None)
+            for i in range(count)
+        ]
+        if None in self.other:
+            raise InputError(f"all {count} held-out cases are of one patient; hold out two or more to compare them")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self.dataset[index], Keys.OTHER_IMAGE.value: self.dataset[self.other[index]][Keys.IMAGE]}

@@ -1,0 +1,125 @@
+"""From a folder of CT files to a manifest whose folds share no patient."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conventions import InputError, set_aside, write_atomically
+
+FOLDS = ("train", "validation", "test")
+MANIFEST_NAME = "manifest.json"
+CT_SUFFIXES = (".nii.gz", ".nii")
+
+
+def patient_of(file_name: str) -> str:
+    """The patient a CT file belongs to by its name.
+
+    `sub-01_ses-2_ct.nii.gz` (BIDS) belongs to `sub-01`, `smith__followup.nii.gz` to `smith`; any other file is a
+    patient of its own.
+    """
+    name = case_of(file_name)
+    return name.split("_")[0] if name.startswith("sub-") else name.split("__")[0]
+
+
+def case_of(file_name: str) -> str:
+    """The name of a case: its file's name without suffix."""
+    for suffix in CT_SUFFIXES:
+        if file_name.lower().endswith(suffix):
+            return file_name[: -len(suffix)]
+    return file_name
+
+
+def _find_cases(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; give the folder that holds the CT files")
+    files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(CT_SUFFIXES) and not p.name.startswith("."))
+    if not files:
+        raise InputError(f"{folder}: holds no CT file (.nii or .nii.gz); put the cohort's CTs into it, one file a case")
+    cases = [case_of(file.name) for file in files]
+    twice = sorted({case for case in cases if cases.count(case) > 1})
+    if twice:
+        raise InputError(f"{folder}: case {twice[0]!r} is there as .nii and as .nii.gz; keep one of the two files")
+    return files
+
+
+def _read_patients(path: Path, files: list[Path]) -> dict[str, str]:
+    """File name -> patient, from a JSON object {patient: [file names]}."""
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read as JSON ({error}); give an object of patients and their files"
+        ) from error
+    if not isinstance(listed, dict) or not all(isinstance(names, list) for names in listed.values()):
+        raise InputError(f"{path}: must be an object of patients, each with the list of its file names")
+    patient: dict[str, str] = {}
+    for name, file_names in listed.items():
+        for file_name in file_names:
+            if patient.setdefault(str(file_name), name) != name:
+                raise InputError(f"{path}: {file_name} is listed for two patients; list every file once")
+    unlisted = [file.name for file in files if file.name not in patient]
+    if unlisted:
+        raise InputError(f"{path}: says no patient for {unlisted[0]} ({len(unlisted)} such files); list every file")
+    return patient
+
+
+def _count(share: float, patients: int) -> int:
+    """A number of patients from a number (1 and more) or a share of them (below 1, at least one)."""
+    return int(share) if share >= 1 else max(1, round(share * patients)) if share > 0 else 0
+
+
+def split_cohort(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    test: float = 0.2,
+    validation: float = 0.1,
+    seed: int = 0,
+    patients: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Split the CTs of a folder by patient and write the manifest that training and evaluation read.
+
+    Args:
+        folder: holds the CT files (.nii, .nii.gz), one a case.
+        output: manifest to write; `manifest.json` in the folder by default. An earlier one is renamed.
+        test: patients held out for evaluation: a number, or a share below 1.
+        validation: patients that choose the best model during training: a number, or a share below 1.
+        seed: of the random choice.
+        patients: JSON object {patient: [file names]}; by default the file names say who is who (`patient_of`).
+
+    Returns:
+        The manifest written.
+
+    Raises:
+        InputError: where there are no cases, or too few patients for the folds.
+    """
+    root = Path(folder).resolve()
+    files = _find_cases(root)
+    listed = _read_patients(Path(patients), files) if patients is not None else None
+    patient = {file: listed[file.name] if listed else patient_of(file.name) for file in files}
+    names = sorted(set(patient.values()))
+    counts = {"test": _count(test, len(names)), "validation": _count(validation, len(names))}
+    if sum(counts.values()) >= len(names):
+        raise InputError(
+            f"{root}: {len(names)} patient(s) are too few for {counts['test']} in test, {counts['validation']} in "
+            "validation and at least one in training; add patients or hold out fewer"
+        )
+    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    fold = dict.fromkeys(order[: counts["test"]], "test")
+    fold |= dict.fromkeys(order[counts["test"] : sum(counts.values())], "validation")
+
+    manifest = Path(output).resolve() if output is not None else root / MANIFEST_NAME
+    cases = [_entry(file, patient[file], fold.get(patient[file], "train"), manifest.parent) for file in files]
+    text = json.dumps({"version": 1, "seed": seed, "cases": cases}, indent=4) + "\n"
+    set_aside(manifest)
+    return write_atomically(manifest, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _entry(file: Path, patient: str, fold: str, base: Path) -> Mapping[str, Any]:
+    ct = file.relative_to(base) if file.is_relative_to(base) else file
+    return {"case": case_of(file.name), "patient": patient, "ct": str(ct), "fold": fold}

@@ -1,0 +1,68 @@
+"""The figures of an evaluation as a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from conventions import Keys, set_aside, write_atomically
+
+PREDICTION = "prediction"
+
+
+class SummaryWriter:
+    """Handler that writes `summary.json` and `cases.csv` from the metrics of an evaluator.
+
+    `summary.json` holds `psnr_db`, `ssim` and so on, each for `prediction` and whatever else was measured (metric
+    `psnr_db/mean_volume` goes to `psnr_db`, `mean_volume`), averaged over all cases, and the list of cases.
+    `cases.csv` holds one row a case.
+
+    Args:
+        output_dir: folder to write to; files of an earlier run are renamed.
+        record: what made the model and the data, copied into the summary.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike[str], record: Mapping[str, Any] | None = None) -> None:
+        self.output_dir = Path(output_dir)
+        self.record = record
+        self.cases: list[str] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an engine."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        self.cases = []
+
+    def _collect(self, engine: Engine) -> None:
+        self.cases += [str(item[Keys.CASE]) for item in engine.state.batch]
+
+    def _write(self, engine: Engine) -> None:
+        summary: dict[str, Any] = {}
+        columns: dict[str, list[float]] = {}
+        for metric, value in engine.state.metrics.items():
+            name, _, key = metric.partition("/")
+            summary.setdefault(name, {})[key or PREDICTION] = round(float(value), 4)
+            columns[metric if key else f"{name}/{PREDICTION}"] = engine.state.metric_details[metric].flatten().tolist()
+        summary["held_out_cases"] = self.cases
+        summary["model"] = dict(self.record or {})
+
+        text = json.dumps(summary, indent=4, default=str) + "\n"
+        for name in ("summary.json", "cases.csv"):
+            set_aside(self.output_dir / name)
+        write_atomically(self.output_dir / "cases.csv", lambda part: self._write_table(part, columns))
+        write_atomically(self.output_dir / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
+
+    def _write_table(self, path: Path, columns: Mapping[str, list[float]]) -> None:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow([Keys.CASE, *columns])
+            table.writerows(zip(self.cases, *columns.values(), strict=True))

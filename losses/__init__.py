@@ -1,0 +1,5 @@
+"""Losses of the generator and the discriminator."""
+
+from .adversarial import LSGANLoss as LSGANLoss
+from .projection import ProjectionLoss as ProjectionLoss
+from .weighted import WeightedLosses as WeightedLosses

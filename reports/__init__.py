@@ -1,0 +1,6 @@
+"""Every picture the project draws."""
+
+from .figures import draw_case as draw_case
+from .figures import draw_losses as draw_losses
+from .handlers import CaseFigures as CaseFigures
+from .handlers import LossCurves as LossCurves

@@ -1,0 +1,120 @@
+"""Handlers that draw while an engine runs."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from PIL import Image
+
+from conventions import Keys, View, set_aside, write_atomically
+
+from .figures import draw_case, draw_losses
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return torch.as_tensor(tensor).detach().cpu().float().numpy()
+
+
+class CaseFigures:
+    """Draw each case of an evaluator, and keep its radiographs as 16-bit PNG files that can be read back.
+
+    `<case>.png` shows the radiographs and three planes of truth, prediction and difference; `<case>_pa.png` and
+    `<case>_lateral.png` are the radiographs alone. Volumes are expected in HU, so the evaluator's postprocessing has
+    run. Files of an earlier run are renamed.
+
+    Args:
+        output_dir: folder to write to.
+        name: of a case that has none.
+        radiographs: whether to keep the radiographs.
+    """
+
+    def __init__(
+        self, output_dir: str | os.PathLike[str], name: str = "synthetic_ct", radiographs: bool = True
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.name = name
+        self.radiographs = radiographs
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an engine."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Draw the cases of one decollated batch."""
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            case = str(item.get(Keys.CASE, self.name))
+            image = _array(output[Keys.IMAGE])
+            truth = _array(output[Keys.LABEL])[0] if Keys.LABEL in output else None
+            path = self.output_dir / f"{case}.png"
+            set_aside(path)
+            draw_case(path, image, _array(output[Keys.PRED])[0], truth, f"{case}: synthetic CT from radiographs")
+            if self.radiographs:
+                for view, pixels in zip(View, image, strict=False):
+                    self._keep(self.output_dir / f"{case}_{view}.png", pixels)
+
+    def _keep(self, path: Path, pixels: np.ndarray) -> None:
+        image = Image.fromarray(np.rint(pixels.clip(0, 1) * 65535).astype(np.uint16))
+        set_aside(path)
+        write_atomically(path, lambda part: image.save(part, format="PNG"))
+
+
+class LossCurves:
+    """Keep the loss terms of a trainer: `losses.csv` and `losses.png`, renewed after each epoch.
+
+    Args:
+        output_dir: folder to write to; files of an earlier run are renamed.
+        terms: names in `state.output`.
+        validator: evaluator whose key metric is drawn too.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike[str], terms: Sequence[str], validator: Any = None) -> None:
+        self.output_dir = Path(output_dir)
+        self.terms = tuple(terms)
+        self.validator = validator
+        self.sums: dict[str, list[float]] = {}
+        self.losses: dict[str, list[float]] = {}
+        self.validation: dict[int, float] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an engine; after the validation handler, whose result of the epoch is drawn."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        self.losses, self.sums, self.validation = {}, {}, {}
+        for name in ("losses.csv", "losses.png"):
+            set_aside(self.output_dir / name)
+
+    def _collect(self, engine: Engine) -> None:
+        output = engine.state.output
+        first = output[0] if isinstance(output, list) else output
+        for term in self.terms:
+            if term in first:
+                self.sums.setdefault(term, []).append(float(first[term]))
+
+    def _write(self, engine: Engine) -> None:
+        for term, values in self.sums.items():
+            self.losses.setdefault(term, []).append(float(np.mean(values)))
+        self.sums = {}
+        metric = "validation"
+        if self.validator is not None:
+            metric = self.validator.state.key_metric_name
+            if metric in self.validator.state.metrics:
+                self.validation[engine.state.epoch] = float(self.validator.state.metrics[metric])
+        write_atomically(self.output_dir / "losses.csv", self._write_table)
+        draw_losses(self.output_dir / "losses.png", self.losses, self.validation, metric)
+
+    def _write_table(self, path: Path) -> None:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["epoch", *self.losses, "validation"])
+            for epoch, values in enumerate(zip(*self.losses.values(), strict=True), start=1):
+                table.writerow([epoch, *values, self.validation.get(epoch, "")])

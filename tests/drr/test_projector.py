@@ -1,0 +1,201 @@
+"""The projector against its definition, the orientation readings of the authors' tool, and closed forms."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from conventions import InputError
+from drr import ConeBeam, VolumeGrid, geometry_tensor, preset, project
+
+FLOAT32_TOLERANCE = 1e-6
+"""Relative RMSE of float32 against the float64 definition."""
+
+
+def joseph_by_definition(mu: np.ndarray, spacing: np.ndarray, view: ConeBeam) -> np.ndarray:
+    """Joseph's sum, voxel by voxel, in float64: mu (D, H, W), spacing along the same axes in mm."""
+
+    def to_dhw(lps):
+        return np.array([-lps[2], lps[1], lps[0]], dtype=float)
+
+    source, centre = to_dhw(view.source), to_dhw(view.detector_centre)
+    column, row = to_dhw(view.column_step), to_dhw(view.row_step)
+    count = np.array(mu.shape)
+    along = int(np.argmax(np.abs(centre - source) / spacing))
+    u, v = (axis for axis in range(3) if axis != along)
+    rows, columns = view.detector_shape
+    image = np.zeros((rows, columns))
+    for r in range(rows):
+        for c in range(columns):
+            pixel = centre + (r - (rows - 1) / 2) * row + (c - (columns - 1) / 2) * column
+            direction = pixel - source
+            total = 0.0
+            for k in range(count[along]):
+                t = ((k - (count[along] - 1) / 2) * spacing[along] - source[along]) / direction[along]
+                index = (source + t * direction) / spacing + (count - 1) / 2
+                i, j = int(np.floor(index[u])), int(np.floor(index[v]))
+                for du in (0, 1):
+                    for dv in (0, 1):
+                        if 0 <= i + du < count[u] and 0 <= j + dv < count[v]:
+                            weight = (1 - abs(index[u] - i - du)) * (1 - abs(index[v] - j - dv))
+                            voxel = [0, 0, 0]
+                            voxel[along], voxel[u], voxel[v] = k, i + du, j + dv
+                            total += weight * mu[tuple(voxel)]
+            image[r, c] = total * spacing[along] * np.linalg.norm(direction) / abs(direction[along])
+    return image
+
+
+def oblique(detector_shape):
+    """A view turned by about 25 degrees and tilted by about 12."""
+    beam = np.array([0.41, -0.88, 0.21])
+    beam /= np.linalg.norm(beam)
+    column = np.cross([0, 0, 1.0], -beam)
+    column /= np.linalg.norm(column)
+    row = np.cross(column, -beam) * -1
+    return ConeBeam(
+        source=tuple(-900 * beam),
+        detector_centre=tuple(300 * beam),
+        column_step=tuple(9 * column),
+        row_step=tuple(9 * row),
+        detector_shape=detector_shape,
+    )
+
+
+VIEWS = [*preset("x2ct", (9, 11)), *preset("chest", (9, 11)), oblique((9, 11))]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=["x2ct-pa", "x2ct-lateral", "chest-pa", "chest-lateral", "oblique"])
+def test_against_the_definition(view, device):
+    rng = np.random.default_rng(0)
+    mu = rng.uniform(0, 0.05, (14, 12, 16))
+    grid = VolumeGrid(mu.shape, (16.0, 20.0, 14.0))
+    expected = joseph_by_definition(mu, np.array(grid.spacing), view)
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, FLOAT32_TOLERANCE)):
+        volume = torch.tensor(mu, dtype=dtype, device=device)[None, None]
+        image = project(volume, grid, [view])[0, 0].double().cpu().numpy()
+        assert np.sqrt(np.mean((image - expected) ** 2)) <= tolerance * np.sqrt(np.mean(expected**2))
+
+
+def test_float32_against_float64_at_full_size():
+    mu = torch.rand(1, 1, 128, 128, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.05
+    grid = VolumeGrid((128, 128, 128), 2.5)
+    exact = project(mu, grid, preset("x2ct"))
+    single = project(mu.float(), grid, preset("x2ct")).double()
+    assert float((single - exact).square().mean().sqrt() / exact.square().mean().sqrt()) <= FLOAT32_TOLERANCE
+
+
+def test_water_column_is_its_length():
+    grid = VolumeGrid((32, 64, 32), 2.5)  # 160 mm of water along the PA's central ray
+    mu = torch.full((1, 1, *grid.shape), 0.02, dtype=torch.float64)
+    image = project(mu, grid, [ConeBeam.pa(sdd=1800, sod=1650, detector_shape=(1, 1))])
+    assert float(image) == pytest.approx(160 * 0.02, rel=1e-12)
+
+
+def test_batches_and_geometry_tensors_agree():
+    mu = torch.rand(3, 1, 12, 14, 16, dtype=torch.float64)
+    grid = VolumeGrid((12, 14, 16), 20.0)
+    views = preset("chest", (8, 8))
+    together = project(mu, grid, views)
+    assert together.shape == (3, 2, 8, 8)
+    per_case = geometry_tensor(views, torch.float64).expand(3, -1, -1, -1)
+    torch.testing.assert_close(project(mu, grid, per_case, detector_shape=(8, 8)), together)
+    for i in range(3):
+        torch.testing.assert_close(project(mu[i : i + 1], grid, views), together[i : i + 1])
+
+
+def test_gradients():
+    grid = VolumeGrid((5, 6, 7), 40.0)
+    mu = torch.rand(1, 1, *grid.shape, dtype=torch.float64, requires_grad=True)
+    # The last axis of the detector is off the voxel centres, where the interpolation has a kink.
+    geometry = geometry_tensor(preset("chest", (3, 4)), torch.float64).clone()
+    geometry[..., 1, :] += torch.tensor([3.1, 2.3, 4.7])
+    geometry.requires_grad_()
+    assert torch.autograd.gradcheck(lambda m, g: project(m, grid, g, detector_shape=(3, 4)), (mu, geometry))
+
+
+def marker(grid, lps):
+    """A small Gaussian blob at a position in LPS mm."""
+    d, h, w = (
+        (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * s for n, s in zip(grid.shape, grid.spacing, strict=True)
+    )
+    x, y, z = lps
+    squared = (d + z)[:, None, None] ** 2 + (h - y)[None, :, None] ** 2 + (w - x)[None, None, :] ** 2
+    return torch.exp(-squared / (2 * 4.0**2))[None, None]
+
+
+def centroid(image):
+    rows = torch.arange(image.shape[0], dtype=image.dtype)
+    columns = torch.arange(image.shape[1], dtype=image.dtype)
+    total = image.sum()
+    return float((image.sum(1) * rows).sum() / total), float((image.sum(0) * columns).sum() / total)
+
+
+@pytest.mark.parametrize("name", ["x2ct", "chest"])
+def test_markers_move_as_a_radiographer_expects(name):
+    grid = VolumeGrid((128, 128, 128), 2.5)
+    pa, lateral = preset(name, (320, 320))
+    shift = 60.0
+    pixel = pa.column_step[0]
+    expected = {
+        # position: ((row, column) of the PA, of the lateral), as displacement from the centre in mm at the detector
+        (0, 0, shift): ((-shift * pa.sdd / pa.sod, 0), (-shift * lateral.sdd / lateral.sod, 0)),
+        (shift, 0, 0): ((0, shift * pa.sdd / pa.sod), (0, 0)),
+        (0, shift, 0): ((0, 0), (0, shift * lateral.sdd / lateral.sod)),
+    }
+    for position, displacements in expected.items():
+        images = project(marker(grid, position), grid, [pa, lateral])[0]
+        for image, (down, right) in zip(images, displacements, strict=True):
+            row, column = centroid(image)
+            assert row == pytest.approx(159.5 + down / pixel, abs=0.5)
+            assert column == pytest.approx(159.5 + right / pixel, abs=0.5)
+
+
+def test_markers_lie_where_the_authors_tool_puts_them(oracle):
+    readings = json.loads((oracle / "x2ct" / "orientation.json").read_text())
+    grid = VolumeGrid((128, 128, 128), 2.5)
+    views = preset("x2ct", (320, 320))
+    # The readings of the first three rows fix how far out their markers lay: both views agree on it to 0.01 px.
+    pixel, magnification = 500 / 320, 949 / 541
+    shift = (159.5 - readings["z_plus_xray1"]["row"]) * pixel / magnification
+    for axis, lps in (("x", (shift, 0, 0)), ("y", (0, shift, 0)), ("z", (0, 0, shift))):
+        for number, image in enumerate(project(marker(grid, lps), grid, views)[0], start=1):
+            reading = readings[f"{axis}_plus_xray{number}"]
+            row, column = centroid(image)
+            assert row == pytest.approx(reading["row"], abs=0.5)
+            assert column == pytest.approx(reading["col"], abs=0.5)
+
+
+def test_a_marker_at_the_left_is_larger_in_the_lateral_of_x2ct_than_of_chest():
+    grid = VolumeGrid((64, 64, 64), 5.0)
+    widths = {}
+    for name in ("x2ct", "chest"):
+        lateral = preset(name, (320, 320))[1]
+        x = 100.0
+        upper = project(marker(grid, (x, 0, 40.0)), grid, [lateral])[0, 0]
+        lower = project(marker(grid, (x, 0, -40.0)), grid, [lateral])[0, 0]
+        widths[name] = (centroid(lower)[0] - centroid(upper)[0]) * abs(lateral.row_step[2]) / 80.0
+    assert widths["x2ct"] == pytest.approx(949 / 441, rel=5e-3)  # source at the left: the marker is near it
+    assert widths["chest"] == pytest.approx(1800 / 1700, rel=5e-3)  # detector at the left
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda mu, grid, views: project(mu[0], grid, views), r"shape \(B, 1, D, H, W\)"),
+        (lambda mu, grid, views: project(mu, VolumeGrid((4, 4, 5), 1.0), views), r"with the grid's \(4, 4, 5\)"),
+        (lambda mu, grid, views: project(mu, grid, views, backend="fast"), "unknown backend 'fast'"),
+        (lambda mu, grid, views: project(mu, grid, geometry_tensor(views)), "pass detector_shape"),
+        (lambda mu, grid, views: project(mu, grid, torch.zeros(2, 3)), r"\(B, views, 4, 3\)"),
+        (
+            lambda mu, grid, views: project(mu, grid, geometry_tensor(views).expand(3, -1, -1, -1), "auto", (2, 2)),
+            "for 3 volumes, mu holds 1",
+        ),
+        (lambda mu, grid, views: project(mu, grid, [ConeBeam.pa(sdd=99, sod=1)]), "lies inside the volume"),
+        (lambda mu, grid, views: project(mu, grid, [views[0], preset("chest", (5, 5))[1]]), "one detector shape"),
+    ],
+)
+def test_bad_arguments(call, words):
+    grid = VolumeGrid((4, 4, 4), 2.0)
+    with pytest.raises(InputError, match=words):
+        call(torch.zeros(1, 1, 4, 4, 4), grid, preset("chest"))
