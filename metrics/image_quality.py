@@ -48,9 +48,9 @@ def ssim(prediction: torch.Tensor, target: torch.Tensor, data_range: float) -> t
     scikit-image's default for a 3-D array.
 
     Args:
-        prediction: (B, 1, D, H, W), sides of at least 7.
+        prediction: (B, 1, D, H, W), sides of at least 7, values from 0: unit values, not HU.
         target: (B, 1, D, H, W), same unit.
-        data_range: as in `psnr`.
+        data_range: the largest possible value, 1 for unit values.
 
     Returns:
         (B,) in [-1, 1].

@@ -11,7 +11,7 @@ from monai.handlers import IgniteMetricHandler, from_engine
 from monai.metrics import CumulativeIterationMetric
 from monai.metrics.utils import do_metric_reduction
 
-from conventions import HU_WINDOW, Keys
+from conventions import HU_WINDOW, Keys, hu_to_unit
 
 from .image_quality import mae, psnr, ssim
 
@@ -47,16 +47,22 @@ def volume_metrics(
 
     Args:
         predictions: keys of the engine's output to measure.
-        window: (low, high) in HU the volumes are clipped to; its width is the peak of PSNR and the range of SSIM.
+        window: (low, high) in HU that the volumes were clipped to; its width is the peak of PSNR, and SSIM is taken of
+            unit values at data range 1.
 
     Returns:
         `psnr_db`, `ssim` and `mae_hu` for the first key, `psnr_db/<key>` and so on for the others. The first one is
         the key metric. Details of each case are kept.
     """
-    data_range = float(window[1]) - float(window[0])
+    low, high = float(window[0]), float(window[1])
+
+    def unit_ssim(prediction_hu: torch.Tensor, target_hu: torch.Tensor) -> torch.Tensor:
+        # The luminance term of SSIM needs values that start at 0.
+        return ssim(hu_to_unit(prediction_hu, (low, high)), hu_to_unit(target_hu, (low, high)), data_range=1.0)
+
     measures: dict[str, Measure] = {
-        "psnr_db": partial(psnr, data_range=data_range),
-        "ssim": partial(ssim, data_range=data_range),
+        "psnr_db": partial(psnr, data_range=high - low),
+        "ssim": unit_ssim,
         "mae_hu": mae,
     }
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from PIL import Image
 from conventions import Keys, View, set_aside, write_atomically
 
 from .figures import draw_case, draw_losses
+
+SECONDS_BETWEEN_DRAWINGS = 30.0
+"""Drawing takes a second, which short epochs would spend most of their time on."""
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
@@ -66,7 +70,7 @@ class CaseFigures:
 
 
 class LossCurves:
-    """Keep the loss terms of a trainer: `losses.csv` and `losses.png`, renewed after each epoch.
+    """Keep the loss terms of a trainer: `losses.csv` after each epoch, `losses.png` every half minute and at the end.
 
     Args:
         output_dir: folder to write to; files of an earlier run are renamed.
@@ -81,15 +85,18 @@ class LossCurves:
         self.sums: dict[str, list[float]] = {}
         self.losses: dict[str, list[float]] = {}
         self.validation: dict[int, float] = {}
+        self.drawn = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine; after the validation handler, whose result of the epoch is drawn."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+        engine.add_event_handler(Events.COMPLETED, self._draw)
 
     def _start(self, engine: Engine) -> None:
         self.losses, self.sums, self.validation = {}, {}, {}
+        self.drawn = time.monotonic()
         for name in ("losses.csv", "losses.png"):
             set_aside(self.output_dir / name)
 
@@ -104,13 +111,18 @@ class LossCurves:
         for term, values in self.sums.items():
             self.losses.setdefault(term, []).append(float(np.mean(values)))
         self.sums = {}
-        metric = "validation"
-        if self.validator is not None:
-            metric = self.validator.state.key_metric_name
-            if metric in self.validator.state.metrics:
-                self.validation[engine.state.epoch] = float(self.validator.state.metrics[metric])
+        if self.validator is not None and self.validator.state.epoch == engine.state.epoch:
+            self.validation[engine.state.epoch] = float(self.validator.state.metrics[self._metric()])
         write_atomically(self.output_dir / "losses.csv", self._write_table)
-        draw_losses(self.output_dir / "losses.png", self.losses, self.validation, metric)
+        if time.monotonic() - self.drawn > SECONDS_BETWEEN_DRAWINGS:
+            self._draw(engine)
+
+    def _draw(self, engine: Engine) -> None:
+        draw_losses(self.output_dir / "losses.png", self.losses, self.validation, self._metric())
+        self.drawn = time.monotonic()
+
+    def _metric(self) -> str:
+        return str(self.validator.state.key_metric_name) if self.validator is not None else "none"
 
     def _write_table(self, path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:

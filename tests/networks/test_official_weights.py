@@ -126,6 +126,11 @@ def run(network, image):
     for hook in hooks:
         hook.remove()
     _, found["pa.encoder"] = found["pa.encoder"]
+    for name in names:
+        if name.endswith("connection_b"):  # first, inner and last slice stand for all of them
+            first, inner, last = found[name].split(1, dim=2)
+            depth = inner.shape[-1]
+            found[name] = torch.cat([first, inner.expand(-1, -1, depth - 2, -1, -1), last], dim=2)
     return found
 
 

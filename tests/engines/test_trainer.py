@@ -1,0 +1,177 @@
+"""The training step against the authors' (oracle) and against hand-written steps."""
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from conventions import Keys, expand_views
+from engines import X2CTTrainer
+from losses import LSGANLoss, ProjectionLoss, WeightedLosses
+from networks import build_network, from_official
+
+ADAM = {"lr": 2e-4, "betas": (0.5, 0.99)}
+
+
+def paper_losses():
+    return WeightedLosses(
+        {
+            "reconstruction": {"loss": nn.MSELoss(), "weight": 10.0},
+            "projection": {"loss": ProjectionLoss(), "weight": 10.0},
+        }
+    )
+
+
+def trainer_of(network, discriminator, batch, **options):
+    with_d = {}
+    if discriminator is not None:
+        with_d = {
+            "discriminator": discriminator,
+            "discriminator_optimizer": torch.optim.Adam(discriminator.parameters(), **ADAM),
+            "adversarial_loss": LSGANLoss(),
+        }
+    return X2CTTrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=[batch],
+        network=network,
+        optimizer=torch.optim.Adam(network.parameters(), **ADAM),
+        loss_function=paper_losses(),
+        decollate=False,
+        **with_d,
+        **options,
+    )
+
+
+def filled(keys_file):
+    """A state dict filled by the oracle's rule: every value follows from its name and shape."""
+    state = {}
+    for name, shape in json.loads(keys_file.read_text()).items():
+        shape = list(shape["shape"] if isinstance(shape, dict) else shape)
+        if "base_link.0" in name:
+            shape[0] //= 8  # 64 instead of 128
+        z = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF).standard_normal(shape)
+        last = name.rsplit(".", 1)[-1]
+        if last == "weight" and len(shape) > 1:
+            z = z * np.sqrt(2 / np.prod(shape[1:]))
+        elif last == "weight":
+            z = 1 + 0.1 * z
+        elif last in ("bias", "running_mean"):
+            z = 0.1 * z
+        elif last == "running_var":
+            z = 0.5 + np.abs(z)
+        else:
+            z = np.zeros(shape)
+        state[name] = torch.tensor(z, dtype=torch.float32)
+    return state
+
+
+def random_input(tag, shape):
+    seed = zlib.crc32(tag.encode()) & 0xFFFFFFFF
+    return torch.tensor(np.random.RandomState(seed).random_sample(shape).astype(np.float32))
+
+
+@pytest.mark.slow
+def test_one_step_gives_the_authors_losses_and_gradients(oracle):
+    keys = oracle / "x2ct" / "keys"
+    network = build_network("x2ct_biplanar", image_size=64, dropout=0.0)
+    official = filled(keys / "x2ct_official_keys_G__multiview_network_denseUNetFuse_transposed.json")
+    network.load_state_dict(from_official(official, network))
+    discriminator = build_network("patchgan_3d", in_channels=3)
+    official = filled(keys / "x2ct_official_keys_D__basic3d_in3.json")
+    discriminator.load_state_dict(from_official(official, discriminator))
+    batch = {
+        "image": torch.cat([random_input(f"xray{i}_64_b2", (2, 1, 64, 64)) for i in (1, 2)], dim=1),
+        "label": random_input("ct_64_b2", (2, 64, 64, 64))[:, None],
+    }
+    trainer = trainer_of(network, discriminator, batch)
+    trainer.run()
+
+    expected = json.loads((oracle / "x2ct" / f"step_mv_gan.json").read_text())
+    losses, output = expected["losses_step1"], trainer.state.output
+    assert float(output["reconstruction"]) == pytest.approx(losses["idt"], rel=1e-5)
+    assert float(output["projection"]) == pytest.approx(losses["map_m"], rel=1e-5)
+    # The scores pass on the rounding of the generator's volume (2e-3 at most), which sums up in another order here.
+    assert float(output["adversarial"]) == pytest.approx(losses["G"], rel=5e-5)
+    assert float(output["discriminator"]) == pytest.approx(losses["D"], rel=5e-5)
+
+    norms = {name: values[0] for name, values in expected["D_grad_norm_sum"].items()}
+    ours = [float(p.grad.norm()) for p in discriminator.parameters()]
+    assert sorted(ours) == pytest.approx(sorted(norms.values()), rel=2e-3)
+    theirs = np.sqrt(sum(v[0] ** 2 for v in expected["G_grad_norm_sum"].values()))
+    ours = np.sqrt(sum(float(p.grad.norm()) ** 2 for p in network.parameters() if p.grad is not None))
+    assert ours == pytest.approx(theirs, rel=1e-2)
+
+
+class Scale(nn.Module):
+    """A generator of one number: the PA's mean, scaled."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, image, geometry=None):
+        return self.weight * expand_views(image, image.shape[-1]).mean(1, keepdim=True)
+
+
+class Probe(nn.Module):
+    """A discriminator that remembers what it was shown, and scores a volume by its scaled mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(2.0))
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(x.detach().clone())
+        return self.weight * x.mean((1, 2, 3, 4), keepdim=True)
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    return {"image": torch.rand(2, 2, 8, 8), "label": torch.rand(2, 1, 8, 8, 8)}
+
+
+def test_the_discriminator_sees_the_true_volume_as_real_and_the_radiographs_beside_it(batch):
+    generator, probe = Scale(), Probe()
+    fake = generator(batch["image"]).detach()
+    trainer_of(generator, probe, batch).run()
+    lifted = expand_views(batch["image"], 8)
+    assert len(probe.seen) == 3  # the fake in the generator's step, the real and the same fake in the discriminator's
+    for shown, volume in zip(probe.seen, (fake, batch["label"], fake), strict=True):
+        torch.testing.assert_close(shown, torch.cat([lifted, volume], dim=1))
+
+
+def test_the_generators_step_leaves_no_gradient_in_the_discriminator(batch):
+    generator, probe = Scale(), Probe()
+    probe.seen = None
+    frozen = []
+    probe.forward = lambda x: frozen.append(probe.weight.requires_grad) or probe.weight * x.mean((1, 2, 3, 4))
+    trainer_of(generator, probe, batch).run()
+    assert frozen == [False, True, True]
+
+
+def test_total_is_the_sum_of_the_named_terms(batch):
+    trainer = trainer_of(Scale(), Probe(), batch)
+    trainer.run()
+    output = trainer.state.output
+    total = output["reconstruction"] + output["projection"] + output["adversarial"]
+    assert float(output[Keys.LOSS]) == pytest.approx(float(total))
+    assert {"discriminator", "image", "label", "pred"} <= set(output)
+
+
+def test_without_a_discriminator_it_is_x2ct_cnn(batch):
+    generator = Scale()
+    trainer = trainer_of(generator, None, batch)
+    trainer.run()
+    assert "adversarial" not in trainer.state.output
+    assert float(generator.weight) != 0.5
+
+
+def test_a_discriminator_needs_its_optimizer(batch):
+    with pytest.raises(ValueError, match="needs both"):
+        X2CTTrainer("cpu", 1, [batch], Scale(), None, paper_losses(), discriminator=Probe())

@@ -1,0 +1,157 @@
+"""The house as docs/architecture.md draws it: who may import whom, names, and the public surface."""
+
+import ast
+import importlib
+import importlib.metadata
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LEVELS = {
+    "conventions": 0,
+    "drr": 1,
+    "engines": 1,
+    "export": 1,
+    "networks": 2,
+    "transforms": 2,
+    "losses": 2,
+    "metrics": 2,
+    "cohort": 3,
+    "reports": 3,
+    "label_app": 4,
+    "benchmarks": 4,
+}
+"""Imports point strictly down. Entry points (`__main__.py`) may import everything; nobody imports them."""
+
+ONLY_CONVENTIONS = {"engines", "export", "drr"}
+
+FORBIDDEN = {"packaging", "datasets", "evaluate", "data", "utils", "common", "lib", "scripts"}
+"""Top-level names that break something: see docs/architecture.md."""
+
+PUBLIC = json.loads((Path(__file__).parent / "public_names.json").read_text())
+
+PACKAGES = sorted(p.parent.name for p in ROOT.glob("*/__init__.py"))
+
+
+def modules():
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield package, path
+
+
+def imported(path):
+    """Top-level packages of ours that a module imports absolutely, with whether the import is at module level."""
+    tree = ast.parse(path.read_text())
+    top = set(ast.iter_child_nodes(tree))
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module or ""]
+        for name in names:
+            yield name, node in top
+
+
+@pytest.mark.parametrize(("package", "path"), list(modules()), ids=lambda v: v.name if isinstance(v, Path) else v)
+def test_imports_point_down(package, path):
+    for name, at_top in imported(path):
+        target = name.split(".")[0]
+        assert target not in ("tests", "benchmarks"), f"{path} imports {name}"
+        if target not in LEVELS or target == package:
+            assert target != package or name == package, f"{path}: import your own package relatively"
+            continue
+        assert at_top, f"{path}: imports {name} inside a function"
+        assert name != f"{target}.__main__"
+        if path.name == "__main__.py":
+            continue
+        assert LEVELS[target] < LEVELS[package], f"{path} imports {name}"
+        if package in ONLY_CONVENTIONS:
+            assert target == "conventions", f"{path} imports {name}"
+        assert "." not in name, f"{path}: import public names from {target}, not from {name}"
+
+
+def test_no_package_is_named_like_another():
+    ours = {p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".")} - {"output"}
+    assert not ours & FORBIDDEN
+    assert not any(name.startswith("monai") for name in ours)
+    assert not set(PACKAGES) & set(sys.stdlib_module_names)
+    installed = importlib.metadata.packages_distributions()
+    assert not {name for name in PACKAGES if set(installed.get(name, [])) - {"x2ct-bundle"}}
+
+
+def test_no_module_is_named_like_a_package():
+    assert not [path for _, path in modules() if path.stem in PACKAGES]
+
+
+def test_tests_are_no_package():
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names(package):
+    module = importlib.import_module(package)
+    assert Path(module.__file__).parent == ROOT / package, "another package of this name is in the way"
+    public = sorted(
+        name for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, type(sys))
+    )
+    assert public == PUBLIC[package], "changed on purpose? then change tests/public_names.json and the CHANGELOG"
+    assert (ROOT / package / "py.typed").exists()
+
+
+def read_pins():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_dependency_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    pins = {normal(name) for name in read_pins()}
+    assert {normal(re.split(r"[<>=\[]", name)[0]) for name in wanted} <= pins
+    assert read_pins()["torch"] == "2.13.0"
+    assert read_pins()["monai"] == "1.6.1"
+
+
+def test_pins_are_what_is_installed():
+    """An environment made by hand shows here."""
+    for name, version in read_pins().items():
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # a package of another platform
+        assert found.split("+")[0] == version, f"{name} {found} is installed, constraints.txt says {version}"
+
+
+def test_environment_yml_installs_the_same():
+    text = (ROOT / "environment.yml").read_text()
+    assert "--constraint constraints.txt" in text
+    assert "--editable .[dev]" in text
+    # conda brings the interpreter only; every package comes through pip, from the one list of pins.
+    conda = re.findall(r"^  - ([\w=.-]+)$", text, re.MULTILINE)
+    assert [name.split("=")[0] for name in conda] == ["conda-forge", "python", "pip"]
+    versions = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert versions == ">=3.11,<3.13"
+    assert "python=3.11" in text
+
+
+def test_metadata_says_the_same_versions():
+    metadata = json.loads((ROOT / "bundle/configs/metadata.json").read_text())
+    pins = {normal(name): version for name, version in read_pins().items()}
+    assert metadata["monai_version"] == pins["monai"]
+    assert metadata["pytorch_version"] == pins["torch"]
+    assert metadata["numpy_version"] == pins["numpy"]
+    for name, version in metadata["required_packages_version"].items():
+        assert version == pins[normal(name)]
+    assert metadata["version"] in metadata["changelog"]
+    assert f"## [{metadata['version']}]" in (ROOT / "CHANGELOG.md").read_text()

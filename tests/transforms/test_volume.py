@@ -1,0 +1,194 @@
+import gzip
+
+import itk
+import nibabel
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from conventions import HU_AIR, InputError
+from drr import VolumeGrid
+from transforms import ReadVolume, ResampleToGrid, ResampleToGridd
+
+GRID = VolumeGrid((64, 64, 64), 2.5)
+OBLIQUE_RMSE_HU = 20.0
+
+
+def read(path, grid=GRID, **options):
+    return ResampleToGrid(grid, **options)(ReadVolume()(path))
+
+
+def centred(spacing_and_axes, shape):
+    """Affine whose volume is centred on the origin."""
+    affine = np.eye(4)
+    affine[:3, :3] = spacing_and_axes
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return affine
+
+
+def test_the_mark_lies_where_the_affine_says(write_ct, asymmetric_thorax):
+    for x_step, mark_is_left in ((2.5, True), (-2.5, False)):
+        volume = read(write_ct(asymmetric_thorax, centred(np.diag([x_step, 2.5, 2.5]), (60, 60, 60))))
+        d, h, w = (volume[0] > 500).nonzero().float().mean(0).tolist()
+        assert d < 16  # head
+        assert h < 32  # front
+        assert (w > 32) is mark_is_left
+
+
+def test_ras_and_lps_files_give_the_same_tensor(write_ct, asymmetric_thorax):
+    ras = centred(np.diag([2.5, 2.5, 2.5]), (60, 60, 60))
+    lps = centred(np.diag([-2.5, -2.5, 2.5]), (60, 60, 60))
+    one = read(write_ct(asymmetric_thorax, ras, "ras.nii.gz"))
+    other = read(write_ct(asymmetric_thorax[::-1, ::-1].copy(), lps, "lps.nii.gz"))
+    torch.testing.assert_close(one.as_tensor(), other.as_tensor(), rtol=0, atol=1e-2)
+    w = (one[0] > 500).nonzero().float().mean(0)[2]
+    assert w > 32  # RAS: low x = left, so the mark lies at high W
+
+
+def test_a_file_written_by_itk_in_lps_reads_the_same(tmp_path, write_ct, asymmetric_thorax):
+    ours = read(write_ct(asymmetric_thorax, centred(np.diag([2.5, 2.5, 2.5]), (60, 60, 60))))
+    # ITK's arrays are (z, y, x) and its positions LPS: an image with identity direction has x to the left.
+    image = itk.image_from_array(np.ascontiguousarray(asymmetric_thorax[::-1, ::-1].transpose(2, 1, 0)))
+    image.SetSpacing([2.5] * 3)
+    image.SetOrigin([-2.5 * 29.5] * 3)
+    itk.imwrite(image, str(tmp_path / "itk.nii.gz"))
+    theirs = read(tmp_path / "itk.nii.gz")
+    torch.testing.assert_close(ours.as_tensor(), theirs.as_tensor(), rtol=0, atol=1e-2)
+
+
+def test_oblique_axes_give_the_same_within_interpolation(write_ct):
+    grid = VolumeGrid((40, 40, 40), 4.0)
+
+    def smooth_thorax(points_ras):
+        """An analytic density in HU of RAS positions (..., 3) in mm: smooth, asymmetric."""
+        bump = np.exp(-np.sum((points_ras - [-25, 20, 30]) ** 2, axis=-1) / (2 * 15.0**2))
+        body = np.exp(-np.sum((points_ras / [70, 50, 90]) ** 2, axis=-1))
+        return (-1000 + 1000 * body + 600 * bump).astype(np.float32)
+
+    def sample(affine, shape):
+        index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1)
+        return smooth_thorax(index @ affine[:3, :3].T + affine[:3, 3])
+
+    turned = Rotation.from_euler("zyx", [20, -15, 10], degrees=True).as_matrix() * [2.0, 2.5, 3.0]
+    shape = (140, 120, 100)
+    affine = centred(turned, shape)
+    oblique = read(write_ct(sample(affine, shape), affine, "oblique.nii.gz"), grid)
+    expected = sample(grid.affine(), grid.shape)
+    assert float((oblique[0].as_tensor() - torch.from_numpy(expected)).square().mean().sqrt()) < OBLIQUE_RMSE_HU
+    np.testing.assert_allclose(oblique.affine.numpy(), grid.affine(), atol=1e-4)  # NIfTI keeps float32
+
+
+def test_what_was_not_scanned_is_air_and_padding_is_clipped(write_ct):
+    shape = (48, 48, 48)
+    volume = np.full(shape, 30.0, dtype=np.float32)
+    volume[:4] = -3024
+    out = read(write_ct(volume, centred(np.diag([2.5] * 3), shape)))
+    assert out.shape == (1, 64, 64, 64)
+    assert out.dtype == torch.float32
+    assert float(out[0, 0, 0, 0]) == HU_AIR
+    assert float(out[0, 32, 32, 32]) == pytest.approx(30, abs=1e-3)
+    assert float(out.min()) >= HU_AIR
+
+
+def test_fine_scans_are_low_passed_before_coarse_sampling(write_ct):
+    shape = (120, 120, 120)
+    stripes = np.where(np.arange(120) % 2, 500.0, -500.0).astype(np.float32)
+    volume = np.broadcast_to(stripes, shape).copy()
+    volume[0, 0, 0] = -1000
+    out = read(write_ct(volume, centred(np.diag([1.0] * 3), shape)), VolumeGrid((20, 20, 20), 5.0))
+    assert float(out[0, 4:16, 4:16, 4:16].abs().max()) < 50  # the stripes' mean is 0; aliasing would give up to 500
+
+
+def test_the_head_anchor_keeps_the_head(write_ct, asymmetric_thorax):
+    tall = np.concatenate([np.full((60, 60, 40), -1000.0, np.float32), asymmetric_thorax], axis=2)
+    path = write_ct(tall, centred(np.diag([2.5] * 3), tall.shape))
+    grid = VolumeGrid((60, 60, 60), 2.5)
+    head = read(path, grid, anchor="head")
+    expected = read(write_ct(asymmetric_thorax, centred(np.diag([2.5] * 3), (60, 60, 60)), "short.nii.gz"), grid)
+    torch.testing.assert_close(head.as_tensor(), expected.as_tensor(), rtol=0, atol=1e-2)
+    with pytest.raises(InputError, match="'centre' or 'head'"):
+        ResampleToGrid(grid, anchor="feet")
+
+
+def test_dictionary_form_walks_keys(write_ct, asymmetric_thorax):
+    volume = ReadVolume()(write_ct(asymmetric_thorax))
+    item = ResampleToGridd("label", GRID)({"label": volume, "case": "a"})
+    torch.testing.assert_close(item["label"].as_tensor(), ResampleToGrid(GRID)(volume).as_tensor())
+    assert item["case"] == "a"
+
+
+def test_real_cts_have_the_heart_at_the_left_and_the_liver_at_the_right(real_data):
+    grid = VolumeGrid((64, 64, 64), 5.0)
+    files = sorted((real_data / "ct").glob("*.nii.gz"))
+    mean = torch.stack([read(file, grid)[0].as_tensor().clip(max=400) for file in files]).mean(0)
+    frontal = mean.mean(1)  # rows to the feet, columns to the patient's left; the midline lies at 32
+    assert frontal[28:36, 34:42].mean() - frontal[28:36, 22:30].mean() > 40  # heart
+    assert frontal[44:50, 10:24].mean() - frontal[44:50, 40:54].mean() > 10  # liver
+    midline = mean[20:44, :, 28:36].mean((0, 2))
+    assert midline[36:46].mean() > midline[18:28].mean()  # spine behind, heart and lung in front
+
+
+def broken(tmp_path, write_ct, kind):
+    good = np.full((48, 48, 48), -1000.0, dtype=np.float32)
+    good[10:40, 10:40, 10:40] = 40
+    if kind == "missing":
+        return tmp_path / "absent.nii.gz"
+    if kind == "text":
+        (tmp_path / "notes.txt").write_text("no CT")
+        return tmp_path / "notes.txt"
+    if kind == "garbage":
+        (tmp_path / "ct.nii.gz").write_bytes(gzip.compress(b"x" * 5000))
+        return tmp_path / "ct.nii.gz"
+    if kind == "cut short":
+        path = write_ct(np.random.default_rng(0).normal(size=(48, 48, 48)).astype(np.float32), name="whole.nii.gz")
+        (tmp_path / "ct.nii.gz").write_bytes(path.read_bytes()[:20000])
+        return tmp_path / "ct.nii.gz"
+    if kind == "2-D":
+        return write_ct(good[0])
+    if kind == "4-D":
+        return write_ct(np.stack([good, good], axis=-1))
+    if kind == "one slice":
+        return write_ct(good[:, :, :1])
+    if kind == "NaN":
+        good[5, 5, 5:8] = np.nan
+        return write_ct(good)
+    if kind == "unit values":
+        return write_ct((good + 1000) / 2500)
+    if kind == "stored values":
+        return write_ct(good + 1024)
+    if kind == "all air":
+        return write_ct(np.full_like(good, -1000))
+    if kind == "small":
+        return write_ct(good, np.diag([1.0, 2.5, 2.5, 1]))
+    if kind == "no orientation":
+        image = nibabel.Nifti1Image(good, None)
+        nibabel.save(image, tmp_path / "ct.nii.gz")
+        return tmp_path / "ct.nii.gz"
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "there is no such file"),
+        ("text", "not a NIfTI file by its name"),
+        ("garbage", "cannot be read as NIfTI"),
+        ("cut short", "cannot be read as NIfTI"),
+        ("2-D", "has 2 dimensions"),
+        ("4-D", "has 4 dimensions"),
+        ("one slice", "single slice"),
+        ("NaN", "3 voxels are not finite"),
+        ("unit values", "no chest CT in Hounsfield units"),
+        ("stored values", "no chest CT in Hounsfield units"),
+        ("all air", "no chest CT in Hounsfield units"),
+        ("small", "covers only 48 x 120 x 120 mm"),
+        ("no orientation", "states no orientation"),
+    ],
+)
+def test_what_is_no_ct_is_refused_in_one_sentence(tmp_path, write_ct, kind, words):
+    path = broken(tmp_path, write_ct, kind)
+    with pytest.raises(InputError, match=words) as caught:
+        ReadVolume()(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
