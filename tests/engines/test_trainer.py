@@ -90,7 +90,7 @@ def test_one_step_gives_the_authors_losses_and_gradients(oracle):
     trainer = trainer_of(network, discriminator, batch)
     trainer.run()
 
-    expected = json.loads((oracle / "x2ct" / f"step_mv_gan.json").read_text())
+    expected = json.loads((oracle / "x2ct" / "step_mv_gan.json").read_text())
     losses, output = expected["losses_step1"], trainer.state.output
     assert float(output["reconstruction"]) == pytest.approx(losses["idt"], rel=1e-5)
     assert float(output["projection"]) == pytest.approx(losses["map_m"], rel=1e-5)

@@ -29,7 +29,7 @@ def test_handlers_measure_each_prediction():
     ]
     engine = Engine(lambda _engine, case: [case])
     handlers = volume_metrics(["pred", "mean_volume"])
-    assert list(handlers)[0] == "psnr_db"
+    assert next(iter(handlers)) == "psnr_db"
     for name, handler in handlers.items():
         handler.attach(engine, name)
     engine.state.metric_details = {}

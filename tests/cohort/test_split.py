@@ -1,0 +1,121 @@
+import json
+
+import pytest
+
+from cohort import load_datalist, split_cohort
+from cohort.split import case_of, patient_of
+from conventions import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve files of six patients by their names, and something that is no CT."""
+    root = tmp_path / "cts"
+    root.mkdir()
+    for patient in range(6):
+        for scan in ("a", "b"):
+            (root / f"p{patient}__{scan}.nii.gz").write_bytes(b"")
+    (root / "notes.txt").write_text("")
+    return root
+
+
+def folds(manifest):
+    found = {}
+    for case in json.loads(manifest.read_text())["cases"]:
+        found.setdefault(case["fold"], set()).add(case["patient"])
+    return found
+
+
+def test_no_patient_is_in_two_folds(folder):
+    manifest = split_cohort(folder, test=2, validation=1)
+    found = folds(manifest)
+    assert {fold: len(patients) for fold, patients in found.items()} == {"train": 3, "validation": 1, "test": 2}
+    assert len(set.union(*found.values())) == 6
+    for fold, count in (("train", 6), ("validation", 2), ("test", 4)):
+        assert len(load_datalist(manifest, fold)) == count
+
+
+def test_the_seed_decides(folder, tmp_path):
+    one, same, other = (folds(split_cohort(folder, tmp_path / "m.json", 2, 1, seed=seed)) for seed in (0, 0, 5))
+    assert one == same != other
+
+
+def test_an_earlier_manifest_is_kept(folder):
+    first = split_cohort(folder).read_text()
+    split_cohort(folder, seed=3)
+    kept = list(folder.glob("manifest_*.json"))
+    assert [p.read_text() for p in kept] == [first]
+
+
+def test_a_list_says_who_is_who(folder, tmp_path):
+    listed = {"x": [f"p{i}__{s}.nii.gz" for i in range(5) for s in "ab"], "y": ["p5__a.nii.gz"], "z": ["p5__b.nii.gz"]}
+    (tmp_path / "patients.json").write_text(json.dumps(listed))
+    found = folds(split_cohort(folder, test=1, validation=1, patients=tmp_path / "patients.json"))
+    assert set.union(*found.values()) == {"x", "y", "z"}
+    listed["y"] = []
+    (tmp_path / "patients.json").write_text(json.dumps(listed))
+    with pytest.raises(InputError, match=r"says no patient for p5__a.nii.gz \(1 such files\)"):
+        split_cohort(folder, patients=tmp_path / "patients.json")
+    listed["z"].append("p0__a.nii.gz")
+    (tmp_path / "patients.json").write_text(json.dumps(listed))
+    with pytest.raises(InputError, match="listed for two patients"):
+        split_cohort(folder, patients=tmp_path / "patients.json")
+
+
+def test_paths_follow_the_manifest(folder, tmp_path):
+    inside = json.loads(split_cohort(folder).read_text())["cases"][0]["ct"]
+    assert inside == "p0__a.nii.gz"
+    outside = split_cohort(folder, tmp_path / "elsewhere" / "m.json")
+    assert json.loads(outside.read_text())["cases"][0]["ct"] == str(folder / "p0__a.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("name", "patient"),
+    [
+        ("lidc_idri_0001.nii.gz", "lidc_idri_0001"),
+        ("smith__followup.nii", "smith"),
+        ("sub-01_ses-2_ct.nii.gz", "sub-01"),
+        ("1.2.840.1.nii.gz", "1.2.840.1"),
+    ],
+)
+def test_patients_by_name(name, patient):
+    assert patient_of(name) == patient
+    assert case_of(name) == name.removesuffix(".gz").removesuffix(".nii")
+
+
+def test_bad_cohorts(tmp_path, folder):
+    with pytest.raises(InputError, match="no such folder"):
+        split_cohort(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no CT file"):
+        split_cohort(tmp_path / "empty")
+    (tmp_path / "single").mkdir()
+    (tmp_path / "single" / "a.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"1 patient\(s\) are too few"):
+        split_cohort(tmp_path / "single")
+    (folder / "p0__a.nii").write_bytes(b"")
+    with pytest.raises(InputError, match=r"case 'p0__a' is there as .nii and as .nii.gz"):
+        split_cohort(folder)
+
+
+def test_bad_manifests(tmp_path, folder):
+    with pytest.raises(InputError, match="there is no such cohort"):
+        load_datalist(tmp_path / "absent", "train")
+    with pytest.raises(InputError, match=r"holds no manifest.json; write it with"):
+        load_datalist(folder, "train")
+    with pytest.raises(InputError, match="unknown fold 'training'"):
+        load_datalist(folder, "training")
+    for text in ("no JSON", "[]", '{"cases": [{"case": "a"}]}'):
+        (folder / "manifest.json").write_text(text)
+        with pytest.raises(InputError, match=r"manifest.json: "):
+            load_datalist(folder, "train")
+    manifest = split_cohort(folder, test=2, validation=0)
+    with pytest.raises(InputError, match="no case for fold 'validation'"):
+        load_datalist(manifest, "validation")
+    (folder / "p0__a.nii.gz").unlink()
+    (folder / "p1__a.nii.gz").unlink()
+    (folder / "p2__a.nii.gz").unlink()
+    (folder / "p3__a.nii.gz").unlink()
+    (folder / "p4__a.nii.gz").unlink()
+    with pytest.raises(InputError, match="which is not there"):
+        load_datalist(manifest, "train")

@@ -1,0 +1,92 @@
+import json
+
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from conventions import InputError
+from engines import ModelRecorder, load_model
+
+RECORD = {
+    "network": {"name": "linear", "arguments": {"size": 3}},
+    "geometry": "x2ct",
+    "curve": "water",
+    "film": "linear",
+    "hu_window": (-1024, 1476),
+    "grid": {"shape": (64, 64, 64), "spacing": (5.0, 5.0, 5.0)},
+    "seed": 0,
+}
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Linear(3, 2)
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    ModelRecorder(tmp_path / "other", RECORD)(Engine(lambda *_: None))
+    (tmp_path / "other" / "model.json").rename(tmp_path / "model.json")
+    return network, tmp_path / "model.pt"
+
+
+def test_weights_and_record_come_back(model):
+    network, path = model
+    loaded = load_model(nn.Linear(3, 2), path, RECORD)
+    assert torch.equal(loaded.weight, network.weight)
+    assert not loaded.training
+    assert json.loads(path.with_suffix(".json").read_text())["grid"] == {"shape": [64] * 3, "spacing": [5.0] * 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"geometry": "chest"}, "was trained with geometry 'x2ct', this run asks for 'chest'"),
+        ({"film": "x2ct"}, "film 'linear', this run asks for 'x2ct'"),
+        ({"grid": {"shape": (128,) * 3, "spacing": (2.5,) * 3}}, "grid shape"),
+        ({"network": {"name": "linear", "arguments": {"size": 4}}}, "network arguments size 3, this run asks for 4"),
+    ],
+)
+def test_another_record_is_refused(model, change, words):
+    with pytest.raises(InputError, match=words) as caught:
+        load_model(nn.Linear(3, 2), model[1], {**RECORD, **change})
+    assert str(model[1]) in str(caught.value)
+
+
+def test_what_is_no_model_is_refused(model, tmp_path):
+    _, path = model
+    with pytest.raises(InputError, match=r"no model yet; train one.*convert.*--checkpoint"):
+        load_model(nn.Linear(3, 2), tmp_path / "absent.pt", RECORD)
+    with pytest.raises(InputError, match=r"'weight' has the shape \(2, 3\), this network needs \(2, 5\)"):
+        load_model(nn.Linear(5, 2), path, RECORD)
+    with pytest.raises(InputError, match=r"holds 'bias', so it belongs to another network"):
+        load_model(nn.Linear(3, 2, bias=False), path, RECORD)
+    path.write_bytes(b"garbage")
+    with pytest.raises(InputError, match="cannot be read as PyTorch weights"):
+        load_model(nn.Linear(3, 2), path, RECORD)
+    torch.save({"iters": 5, "state_dict": {}}, path)
+    with pytest.raises(InputError, match="not a bare state dict"):
+        load_model(nn.Linear(3, 2), path, RECORD)
+    torch.save(nn.Linear(3, 2), path)  # a pickled module could run code: weights_only refuses it
+    with pytest.raises(InputError, match="cannot be read as PyTorch weights"):
+        load_model(nn.Linear(3, 2), path, RECORD)
+    path.with_suffix(".json").write_text("{")
+    with pytest.raises(InputError, match="is not JSON"):
+        load_model(nn.Linear(3, 2), path, RECORD)
+
+
+def test_without_a_record_it_loads_and_says_so(model, caplog):
+    _, path = model
+    path.with_suffix(".json").unlink()
+    with caplog.at_level("WARNING", logger="x2ct.model"):
+        load_model(nn.Linear(3, 2), path, RECORD)
+    assert "cannot be checked" in caplog.text
+
+
+def test_the_model_of_an_earlier_run_is_kept(model):
+    network, path = model
+    ModelRecorder(path.parent, {**RECORD, "seed": 1})(Engine(lambda *_: None))
+    kept = list(path.parent.glob("model_*.pt"))
+    assert len(kept) == 1
+    assert torch.equal(torch.load(kept[0])["weight"], network.weight)
+    assert json.loads(kept[0].with_suffix(".json").read_text())["seed"] == 0
+    assert not path.exists()
