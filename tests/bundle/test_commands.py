@@ -1,0 +1,158 @@
+"""The documented commands, run as a user runs them."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.bundle import run
+from PIL import Image
+
+from conventions import input_error_in
+from drr import VolumeGrid
+from networks import build_network
+
+
+@pytest.mark.parametrize("verb", ["training", "evaluating", "inferring"])
+def test_a_command_ends_well_from_an_empty_folder(tiny_run, verb):
+    done = getattr(tiny_run, verb)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert not list(tiny_run.cwd.iterdir()), "something was written to the working folder"
+
+
+def test_training_leaves_a_bare_state_dict_and_its_record(tiny_run, tiny_options):
+    weights = torch.load(tiny_run.out / "models" / "model.pt", weights_only=True)
+    network = build_network("x2ct_biplanar", **tiny_options)
+    network.load_state_dict(weights)
+    record = json.loads((tiny_run.out / "models" / "model.json").read_text())
+    assert record["network"] == network.spec
+    assert record["geometry"] == "x2ct"
+    assert record["data"] == {"train_cases": 3, "validation_cases": 1}
+    assert (tiny_run.out / "losses.png").exists()
+    losses = (tiny_run.out / "losses.csv").read_text().splitlines()
+    assert losses[0] == "epoch,loss,reconstruction,projection,adversarial,discriminator,validation"
+    assert len(losses) == 3
+
+
+def test_evaluating_leaves_figures_and_numbers(tiny_run):
+    summary = json.loads((tiny_run.out / "summary.json").read_text())
+    for measure in ("psnr_db", "ssim", "mae_hu"):
+        assert set(summary[measure]) == {"prediction", "mean_volume", "shuffled_input"}
+        assert all(np.isfinite(list(summary[measure].values())))
+    assert len(summary["held_out_cases"]) == 2
+    assert len((tiny_run.out / "cases.csv").read_text().splitlines()) == 3
+    for case in summary["held_out_cases"]:
+        assert (tiny_run.out / "cases" / f"{case}.png").exists()
+
+
+def test_inferring_needs_the_radiographs_alone_and_gives_the_evaluated_volume(tiny_run, tiny_cohort):
+    image = nibabel.load(tiny_run.out / "inference" / "synthetic_ct.nii.gz")
+    np.testing.assert_allclose(image.affine, VolumeGrid((64, 64, 64), 5.0).affine())
+    assert image.get_data_dtype() == np.int16
+    sidecar = json.loads((tiny_run.out / "inference" / "synthetic_ct.json").read_text())
+    assert sidecar["synthetic"] is True
+    assert sidecar["model"]["geometry"] == "x2ct"
+    assert (tiny_run.out / "inference" / "synthetic_ct.png").exists()
+    # The same case as evaluated: its MAE, computed from the written file and the phantom, is the one in cases.csv.
+    case = sorted((tiny_run.out / "cases").glob("*_pa.png"))[0].name.removesuffix("_pa.png")
+    truth = nibabel.load(tiny_cohort / f"{case}.nii.gz").get_fdata().clip(-1024, 1476)
+    header, *rows = (line.split(",") for line in (tiny_run.out / "cases.csv").read_text().splitlines())
+    row = next(row for row in rows if row[0] == case)
+    mae = float(row[header.index("mae_hu/prediction")])
+    assert np.abs(image.get_fdata() - truth).mean() == pytest.approx(mae, rel=2e-3)
+
+
+def test_a_second_training_keeps_the_first_model(tiny_run, tiny_command, tiny_cohort, tmp_path, root):
+    (tmp_path / "models").mkdir()
+    first = (tiny_run.out / "models" / "model.pt").read_bytes()
+    (tmp_path / "models" / "model.pt").write_bytes(first)
+    done = tiny_command(
+        "training",
+        "train",
+        root,
+        manifest=tiny_cohort / "manifest.json",
+        max_epochs=1,
+        ckpt_dir=tmp_path / "models",
+        output_dir=tmp_path,
+        seed=1,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    kept = list((tmp_path / "models").glob("model_*.pt"))
+    assert [p.read_bytes() for p in kept] == [first]
+    assert f"as {kept[0].name}" in done.stdout
+
+
+def test_an_error_is_one_sentence_without_a_traceback(tiny_run, tiny_command, tiny_cohort, tmp_path, root):
+    done = tiny_command("evaluating", "evaluate", root, dataset_dir=tiny_cohort, ckpt_dir=tmp_path, output_dir=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {tmp_path / 'model.pt'}: there is no model yet; train one")
+    assert not list(tmp_path.iterdir())
+
+
+def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, dict[str, object]]:
+    """(verb, options) of a run that must end on a sentence."""
+    pa = sorted((tiny_run.out / "cases").glob("*_pa.png"))[0]
+    lateral = pa.with_name(pa.name.replace("_pa.png", "_lateral.png"))
+    inferring = {"pa": str(pa), "lateral": str(lateral), "ckpt_dir": str(tiny_run.out / "models")}
+    evaluating = {"dataset_dir": str(tiny_cohort), "ckpt_dir": str(tiny_run.out / "models")}
+    if kind == "no cohort":
+        return "training", {"dataset_dir": str(tmp_path / "absent")}
+    if kind == "empty cohort":
+        return "training", {"dataset_dir": str(tmp_path)}
+    if kind == "NaN voxels":
+        broken = nibabel.load(tiny_cohort / "phantom_0000.nii.gz")
+        voxels = broken.get_fdata()
+        voxels[3, 3, 3] = np.nan
+        for i in range(4):
+            nibabel.save(nibabel.Nifti1Image(voxels.astype(np.float32), broken.affine), tmp_path / f"ct{i}.nii.gz")
+        folds = ["train", "train", "validation", "test"]
+        cases = [{"case": f"{i}", "patient": f"{i}", "ct": f"ct{i}.nii.gz", "fold": f} for i, f in enumerate(folds)]
+        (tmp_path / "manifest.json").write_text(json.dumps({"cases": cases}))
+        return "training", {"dataset_dir": str(tmp_path)}
+    if kind == "unknown network":
+        return "evaluating", {**evaluating, "network_def::name": "x2ct_triplanar"}
+    if kind == "another network":
+        return "evaluating", {**evaluating, "network_def::activation": "relu"}
+    if kind == "another geometry":
+        return "inferring", {**inferring, "geometry": "chest"}
+    if kind == "unknown geometry":
+        return "training", {"dataset_dir": str(tiny_cohort), "geometry": "xray"}
+    if kind == "no radiograph":
+        return "inferring", {**inferring, "lateral": str(tmp_path / "absent.png")}
+    if kind == "half a radiograph":
+        Image.fromarray(np.zeros((64, 32), np.uint8)).save(tmp_path / "half.png")
+        return "inferring", {**inferring, "pa": str(tmp_path / "half.png")}
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("no cohort", "there is no such cohort; make one with: python -m cohort split"),
+        ("empty cohort", "holds no manifest.json"),
+        ("NaN voxels", "1 voxels are not finite"),
+        ("unknown network", "x2ct_triplanar"),
+        ("another network", "was trained with network arguments activation 'linear', this run asks for 'relu'"),
+        ("another geometry", "was trained with geometry 'x2ct', this run asks for 'chest'"),
+        ("unknown geometry", "unknown geometry 'xray'"),
+        ("no radiograph", "absent.png: there is no such file"),
+        ("half a radiograph", "half.png: 64 x 32 pixels are not square"),
+    ],
+)
+def test_bad_input_ends_on_a_sentence_and_writes_nothing(
+    kind, words, tiny_run, tiny_cohort, tiny_overrides, demo_config, root, tmp_path
+):
+    verb, options = break_input(kind, tiny_run, tiny_cohort, tmp_path)
+    config = {"training": "train", "evaluating": "evaluate", "inferring": "inference"}[verb]
+    out = tmp_path / "out"
+    options = {"ckpt_dir": str(out), **options, "output_dir": str(out), "bundle_root": str(root / "bundle")}
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (MONAI wraps it in whatever it likes)
+        run(verb, config_file=demo_config(config), logging_file=False, **tiny_overrides, **options)
+    message = input_error_in(caught.value)
+    assert message is not None, caught.value
+    assert words in message
+    assert "\n" not in message
+    assert not [path for path in out.rglob("*") if path.is_file() and "tensorboard" not in str(path)]
