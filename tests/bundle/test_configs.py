@@ -131,12 +131,11 @@ def test_network_takes_and_gives_what_the_metadata_says(root, name, demo_config,
 
 def test_exported_torchscript_gives_the_same(root, demo_config, tiny_run, tiny_overrides, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    configs = root / "bundle" / "configs"
     ckpt_export(
         "network_def",
         filepath=str(tmp_path / "model.ts"),
         ckpt_file=str(tiny_run.out / "models" / "model.pt"),
-        meta_file=[str(configs / "metadata.json"), str(configs / "metadata_demo.json")],
+        meta_file=str(root / "bundle" / "configs" / "metadata.json"),
         config_file=demo_config("inference"),
         bundle_root=str(root / "bundle"),
         **tiny_overrides,
