@@ -98,7 +98,7 @@ class RayCastDRRd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Render the volume under the key."""
-        rendered: dict[Hashable, Any] = {
-            self.image_key: self.transform(data[key]) for key in self.key_iterator(dict(data))
-        }  # noqa: B035
-        return {**data, **rendered}
+        item = dict(data)
+        for key in self.key_iterator(item):
+            item[self.image_key] = self.transform(item[key])
+        return item
