@@ -13,7 +13,7 @@ PATIENTS ?=
 OUTPUT ?= output/demo
 PHANTOMS ?= 44
 # Steps of training, about 3 s each on 2 cores. A few real CTs need more steps, and augmentation.
-STEPS ?= $(if $(DATA),330,136)
+STEPS ?= $(if $(DATA),330,120)
 RUN = $(BIN)/python -m monai.bundle run
 CONFIGS = bundle/configs
 comma = ,
@@ -43,26 +43,28 @@ $(BIN)/.complete: constraints.txt pyproject.toml
 	@echo "The environment is ready."
 
 demo: env
+	@if [ -e "$(OUTPUT)" ]; then kept="$(OUTPUT)_$$(date +%Y%m%d-%H%M%S)"; mv "$(OUTPUT)" "$$kept"; \
+		echo "kept the earlier demo as $$kept"; fi
 	@echo "1/4  the cohort"
 ifeq ($(DATA),)
-	$(BIN)/python -m cohort phantom $(OUTPUT)/cohort --cases $(PHANTOMS)
-	$(BIN)/python -m cohort split $(OUTPUT)/cohort --output $(OUTPUT)/manifest.json --test 6 --validation 4
+	$(BIN)/python -m cohort phantom "$(OUTPUT)/cohort" --cases $(PHANTOMS)
+	$(BIN)/python -m cohort split "$(OUTPUT)/cohort" --output "$(OUTPUT)/manifest.json" --test 6 --validation 4
 else
-	$(BIN)/python -m cohort split "$(DATA)" --output $(OUTPUT)/manifest.json --test 3 --validation 1 \
+	$(BIN)/python -m cohort split "$(DATA)" --output "$(OUTPUT)/manifest.json" --test 3 --validation 1 \
 		$(if $(PATIENTS),--patients "$(PATIENTS)")
 endif
 	@echo "2/4  training"
 	$(RUN) training --config_file "['$(CONFIGS)/train.json',$(RECIPE)$(if $(DATA),$(comma)'$(CONFIGS)/augmented.json')]" \
-		--manifest $(OUTPUT)/manifest.json --ckpt_dir $(OUTPUT)/models --output_dir $(OUTPUT) --steps $(STEPS)
+		--manifest "$(OUTPUT)/manifest.json" --ckpt_dir "$(OUTPUT)/models" --output_dir "$(OUTPUT)" --steps $(STEPS)
 	@echo "3/4  evaluation on cases the network has never seen"
 	$(RUN) evaluating --config_file "['$(CONFIGS)/evaluate.json',$(RECIPE)]" \
-		--manifest $(OUTPUT)/manifest.json --ckpt_dir $(OUTPUT)/models --output_dir $(OUTPUT)
+		--manifest "$(OUTPUT)/manifest.json" --ckpt_dir "$(OUTPUT)/models" --output_dir "$(OUTPUT)"
 	@echo "4/4  a CT from two radiographs alone"
 	case=$$($(BIN)/python -c "import json; print(json.load(open('$(OUTPUT)/summary.json'))['held_out_cases'][0])") && \
-	$(RUN) inferring --config_file "['$(CONFIGS)/inference.json',$(RECIPE)]" \
-		--pa $(OUTPUT)/cases/$${case}_pa.png --lateral $(OUTPUT)/cases/$${case}_lateral.png --case $$case \
-		--ckpt_dir $(OUTPUT)/models --output_dir $(OUTPUT)/inference
-	@$(BIN)/python -m reports summary $(OUTPUT)
+	$(RUN) inferring --config_file "['$(CONFIGS)/inference.json',$(RECIPE)]" --case "$$case" \
+		--pa "$(OUTPUT)/radiographs/$${case}_pa.png" --lateral "$(OUTPUT)/radiographs/$${case}_lateral.png" \
+		--ckpt_dir "$(OUTPUT)/models" --output_dir "$(OUTPUT)/inference"
+	@$(BIN)/python -m reports summary "$(OUTPUT)"
 
 test: env
 	$(BIN)/python -m pytest

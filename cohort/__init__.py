@@ -3,6 +3,7 @@
 from .datalist import WithOtherRadiographs as WithOtherRadiographs
 from .datalist import load_datalist as load_datalist
 from .datalist import mean_volume as mean_volume
+from .datalist import patient_keys as patient_keys
 from .phantom import thorax_phantom as thorax_phantom
 from .split import FOLDS as FOLDS
 from .split import MANIFEST_NAME as MANIFEST_NAME

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import logging
 
 import fire
 
 from conventions import report_input_errors
 
 from .generate import write_phantoms
-from .split import split_cohort
+from .split import FOLDS, split_cohort
 
 
 def phantom(folder: str, cases: int = 40, seed: int = 0, size: int = 128) -> None:
@@ -22,7 +22,7 @@ def phantom(folder: str, cases: int = 40, seed: int = 0, size: int = 128) -> Non
         seed: of the first one.
         size: voxels a side of the 320 mm cube.
     """
-    files = write_phantoms(folder, cases, seed, size)
+    files = write_phantoms(str(folder), cases, seed, size)
     print(f"{len(files)} phantoms in {folder}")
 
 
@@ -44,11 +44,22 @@ def split(
         seed: of the random choice.
         patients: JSON object {patient: [file names]}; by default the file names say who is who.
     """
-    manifest = split_cohort(folder, output, test, validation, seed, patients)
-    folds = Counter(case["fold"] for case in json.loads(manifest.read_text(encoding="utf-8"))["cases"])
-    print(f"{manifest}: " + ", ".join(f"{count} cases in {fold}" for fold, count in folds.items()))
+    manifest = split_cohort(
+        str(folder),
+        None if output is None else str(output),
+        test,
+        validation,
+        seed,
+        None if patients is None else str(patients),
+    )
+    cases = json.loads(manifest.read_text(encoding="utf-8"))["cases"]
+    print(manifest)
+    for fold in FOLDS:
+        seen = [case["patient"] for case in cases if case["fold"] == fold]
+        print(f"  {fold:<11} {len(seen)} cases of {len(set(seen))} patients")
 
 
 if __name__ == "__main__":
     report_input_errors()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     fire.Fire({"phantom": phantom, "split": split}, name="cohort")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +43,11 @@ def load_datalist(manifest: str | os.PathLike[str], fold: str) -> list[dict[str,
             f"{path.parent}: holds no {MANIFEST_NAME}; write it with: python -m cohort split {path.parent}"
         )
     items = [
-        {Keys.LABEL.value: str(path.parent / case["ct"]), Keys.CASE.value: case["case"], "patient": case["patient"]}
+        {
+            Keys.LABEL.value: str(path.parent / case["ct"]),
+            Keys.CASE.value: case["case"],
+            Keys.PATIENT.value: case["patient"],
+        }
         for case in _read_cases(path)
         if case["fold"] == fold
     ]
@@ -57,12 +62,31 @@ def load_datalist(manifest: str | os.PathLike[str], fold: str) -> list[dict[str,
 def _read_cases(path: Path) -> list[dict[str, str]]:
     try:
         cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
-        complete = all({"case", "patient", "ct", "fold"} <= set(case) for case in cases)
-    except (ValueError, KeyError, TypeError) as error:
+        complete = all(isinstance(case[entry], str) for case in cases for entry in ("case", "patient", "ct", "fold"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no manifest ({error!r}); write it with: python -m cohort split") from error
     if not complete:
-        raise InputError(f"{path}: a case lacks its case, patient, ct or fold; write it with: python -m cohort split")
+        raise InputError(f"{path}: case, patient, ct and fold must be text; write it with: python -m cohort split")
+    names = [case["case"] for case in cases]
+    for name in names:
+        if names.count(name) > 1 or "/" in name or "\\" in name:
+            raise InputError(f"{path}: case {name!r} must be there once and hold no slash; split the cohort again")
     return cases
+
+
+def patient_keys(folds: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Keys that tell patients apart without naming them: the first 16 digits of the SHA-256 of each name.
+
+    A model's record keeps those of the patients it has seen, so that an evaluation can refuse them.
+
+    Args:
+        folds: lists of items as `load_datalist` gives them.
+
+    Returns:
+        One key a patient, sorted.
+    """
+    patients = {str(item[Keys.PATIENT]) for fold in folds for item in fold}
+    return sorted(hashlib.sha256(patient.encode()).hexdigest()[:16] for patient in patients)
 
 
 def mean_volume(
@@ -102,7 +126,7 @@ class WithOtherRadiographs(Dataset):
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
-        patients = [item["patient"] for item in self.dataset.data]
+        patients = [item[Keys.PATIENT] for item in self.dataset.data]
         count = len(patients)
         self.other = [
             next((j % count for j in range(i + 1, i + count) if patients[j % count] != patients[i]), None)

@@ -11,7 +11,7 @@ import numpy as np
 from monai.utils import optional_import
 from tqdm import tqdm
 
-from conventions import InputError, write_atomically
+from conventions import InputError, check_run, write_atomically
 from drr import VolumeGrid
 
 from .phantom import thorax_phantom
@@ -35,6 +35,8 @@ def write_phantom(folder: Path, size: int, seed: int) -> Path:
     """
     file = folder / f"phantom_{seed:04d}.nii.gz"
     if file.exists():
+        if nibabel.load(file).shape != (size, size, size):
+            raise InputError(f"{file}: is there with another size than {size}; give another folder")
         return file
     grid = VolumeGrid((size, size, size), CUBE_MM / size)
     volume_hu = thorax_phantom(seed, grid.shape, grid.spacing[0]).volume_hu
@@ -62,9 +64,10 @@ def write_phantoms(
     Raises:
         InputError: where a number is not positive.
     """
-    if min(cases, size) < 1 or seed < 0:
-        raise InputError(f"cases and size must be positive and the seed not negative, got {cases}, {size} and {seed}")
+    if any(not isinstance(n, int) for n in (cases, size, seed)) or min(cases, size) < 1 or seed < 0:
+        raise InputError(f"cases and size must be integers from 1 up and seed from 0 up, got {cases}, {size}, {seed}")
     root = Path(folder)
+    check_run("cpu", [root])
     root.mkdir(parents=True, exist_ok=True)
     work = partial(write_phantom, root, size)
     with ProcessPoolExecutor(workers or os.cpu_count()) as pool:

@@ -233,7 +233,7 @@ def thorax_phantom(seed: int, shape: Sequence[int] = (128, 128, 128), spacing: f
         InputError: if the seed is negative, shape is not three positive integers or spacing is not positive.
     """
     if seed < 0:
-        raise InputError(f"The seed of a phantom is 0 or a positive integer, not {seed}.")
+        raise InputError(f"the seed of a phantom is 0 or a positive integer, not {seed}")
     canvas = Canvas(shape, spacing, HU_SURROUND)
     for_anatomy, for_noise = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     anatomy = draw_anatomy(for_anatomy)

@@ -218,9 +218,9 @@ class Canvas:
     def __init__(self, shape: Sequence[int], spacing: float, background: float) -> None:
         sizes = np.asarray(shape)
         if sizes.shape != (3,) or not np.issubdtype(sizes.dtype, np.integer) or (sizes < 1).any():
-            raise InputError(f"The shape of a volume is three positive integers (D, H, W), not {shape}.")
+            raise InputError(f"the shape of a volume is three positive integers (D, H, W), not {shape}")
         if not (np.isfinite(spacing) and spacing > 0):
-            raise InputError(f"The voxel spacing is a positive number of mm, not {spacing}.")
+            raise InputError(f"the voxel spacing is a positive number of mm, not {spacing}")
         self.spacing = float(spacing)
         self.volume = np.full([int(n) for n in shape], background, dtype=np.float32)
         z, y, x = (((np.arange(n) - (n - 1) / 2) * spacing).astype(np.float32) for n in self.volume.shape)
@@ -301,7 +301,7 @@ def ellipsoid_line_integral(
     """
     start, end = np.asarray(source, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     if start.shape[-1:] != (3,) or end.shape[-1:] != (3,):
-        raise InputError(f"Rays need (x, y, z) in the last axis, not source {start.shape} and targets {end.shape}.")
+        raise InputError(f"rays need (x, y, z) in the last axis, not source {start.shape} and targets {end.shape}")
     ray = end - start
     length = np.linalg.norm(ray, axis=-1)
     total = np.zeros(ray.shape[:-1])

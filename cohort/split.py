@@ -11,34 +11,32 @@ from typing import Any
 import numpy as np
 
 from conventions import InputError, set_aside, write_atomically
+from transforms import NIFTI_SUFFIXES
 
 FOLDS = ("train", "validation", "test")
 MANIFEST_NAME = "manifest.json"
-CT_SUFFIXES = (".nii.gz", ".nii")
 
 
 def patient_of(file_name: str) -> str:
-    """The patient a CT file belongs to by its name.
+    """The patient a CT file belongs to by its name, in small letters.
 
     `sub-01_ses-2_ct.nii.gz` (BIDS) belongs to `sub-01`, `smith__followup.nii.gz` to `smith`; any other file is a
     patient of its own.
     """
-    name = case_of(file_name)
+    name = case_of(file_name).lower()
     return name.split("_")[0] if name.startswith("sub-") else name.split("__")[0]
 
 
 def case_of(file_name: str) -> str:
     """The name of a case: its file's name without suffix."""
-    for suffix in CT_SUFFIXES:
-        if file_name.lower().endswith(suffix):
-            return file_name[: -len(suffix)]
-    return file_name
+    suffix = max((s for s in NIFTI_SUFFIXES if file_name.lower().endswith(s)), key=len, default="")
+    return file_name[: len(file_name) - len(suffix)]
 
 
 def _find_cases(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the folder that holds the CT files")
-    files = sorted(p for p in folder.iterdir() if p.name.lower().endswith(CT_SUFFIXES) and not p.name.startswith("."))
+    files = sorted(p for p in folder.glob("[!.]*") if p.name.lower().endswith(NIFTI_SUFFIXES))
     if not files:
         raise InputError(f"{folder}: holds no CT file (.nii or .nii.gz); put the cohort's CTs into it, one file a case")
     cases = [case_of(file.name) for file in files]
@@ -69,8 +67,11 @@ def _read_patients(path: Path, files: list[Path]) -> dict[str, str]:
     return patient
 
 
-def _count(share: float, patients: int) -> int:
+def _count(fold: str, share: float, patients: int) -> int:
     """A number of patients from a number (1 and more) or a share of them (below 1, at least one)."""
+    is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
+    if not is_number or share < 0 or (share > 1 and share != int(share)):
+        raise InputError(f"{fold} must be a number of patients or a share below 1, got {share!r}")
     return int(share) if share >= 1 else max(1, round(share * patients)) if share > 0 else 0
 
 
@@ -86,7 +87,7 @@ def split_cohort(
 
     Args:
         folder: holds the CT files (.nii, .nii.gz), one a case.
-        output: manifest to write; `manifest.json` in the folder by default. An earlier one is renamed.
+        output: manifest to write, or a folder for it; the CTs' folder by default. An earlier one is renamed.
         test: patients held out for evaluation: a number, or a share below 1.
         validation: patients that choose the best model during training: a number, or a share below 1.
         seed: of the random choice.
@@ -98,12 +99,14 @@ def split_cohort(
     Raises:
         InputError: where there are no cases, or too few patients for the folds.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be an integer from 0 up, got {seed!r}")
     root = Path(folder).resolve()
     files = _find_cases(root)
     listed = _read_patients(Path(patients), files) if patients is not None else None
     patient = {file: listed[file.name] if listed else patient_of(file.name) for file in files}
     names = sorted(set(patient.values()))
-    counts = {"test": _count(test, len(names)), "validation": _count(validation, len(names))}
+    counts = {"test": _count("test", test, len(names)), "validation": _count("validation", validation, len(names))}
     if sum(counts.values()) >= len(names):
         raise InputError(
             f"{root}: {len(names)} patient(s) are too few for {counts['test']} in test, {counts['validation']} in "
@@ -113,7 +116,8 @@ def split_cohort(
     fold = dict.fromkeys(order[: counts["test"]], "test")
     fold |= dict.fromkeys(order[counts["test"] : sum(counts.values())], "validation")
 
-    manifest = Path(output).resolve() if output is not None else root / MANIFEST_NAME
+    manifest = Path(output).resolve() if output is not None else root
+    manifest = manifest / MANIFEST_NAME if manifest.is_dir() else manifest
     cases = [_entry(file, patient[file], fold.get(patient[file], "train"), manifest.parent) for file in files]
     text = json.dumps({"version": 1, "seed": seed, "cases": cases}, indent=4) + "\n"
     set_aside(manifest)
@@ -122,4 +126,4 @@ def split_cohort(
 
 def _entry(file: Path, patient: str, fold: str, base: Path) -> Mapping[str, Any]:
     ct = file.relative_to(base) if file.is_relative_to(base) else file
-    return {"case": case_of(file.name), "patient": patient, "ct": str(ct), "fold": fold}
+    return {"case": case_of(file.name), "patient": patient, "ct": ct.as_posix(), "fold": fold}

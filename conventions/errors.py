@@ -20,7 +20,7 @@ class InputError(ValueError):
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def input_error_in(error: BaseException) -> str | None:

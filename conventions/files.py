@@ -4,41 +4,61 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import torch
+
+from .errors import InputError
+
 logger = logging.getLogger("x2ct.files")
 
+FilePath = str | os.PathLike[str]
 
-def set_aside(path: str | os.PathLike[str]) -> Path | None:
-    """Rename a file of an earlier run after the time it was written, and say so.
 
-    `model.pt` becomes `model_20261124-181500.pt`.
+def set_aside(*paths: FilePath) -> list[Path]:
+    """Rename files of an earlier run after the time the first of them was written, and say so.
+
+    `model.pt` and `model.json` become `model_20261124-181500.pt` and `model_20261124-181500.json`, so that files that
+    belong together stay together.
 
     Args:
-        path: the file about to be written.
+        *paths: the files about to be written.
 
     Returns:
-        The new name of the earlier file, or None where there was none.
+        The new names of those that were there.
+
+    Raises:
+        InputError: where a folder stands in a file's place, or the file cannot be renamed.
     """
-    file = Path(path)
-    if not file.exists():
-        return None
-    written = datetime.fromtimestamp(file.stat().st_mtime).strftime("%Y%m%d-%H%M%S")
-    suffix = ".nii.gz" if file.name.endswith(".nii.gz") else file.suffix
-    stem = file.name.removesuffix(suffix)
-    renamed = file.with_name(f"{stem}_{written}{suffix}")
+    files = [Path(path) for path in paths if Path(path).exists()]
+    for file in files:
+        if file.is_dir():
+            raise InputError(f"{file}: is a folder; name the file to write")
+    if not files:
+        return []
+    stamp = datetime.fromtimestamp(files[0].stat().st_mtime).strftime("_%Y%m%d-%H%M%S")
     count = 1
-    while renamed.exists():
+    while any(_stamped(file, stamp).exists() for file in files):
         count += 1
-        renamed = file.with_name(f"{stem}_{written}-{count}{suffix}")
-    file.rename(renamed)
-    logger.info("kept the earlier %s as %s", file, renamed.name)
+        stamp = f"{stamp.split('~')[0]}~{count}"
+    renamed = []
+    for file in files:
+        try:
+            renamed.append(file.rename(_stamped(file, stamp)))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be renamed ({error.strerror}); choose another folder") from error
+        logger.info("kept the earlier %s as %s", file, renamed[-1].name)
     return renamed
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], object]) -> Path:
+def _stamped(file: Path, stamp: str) -> Path:
+    suffix = ".nii.gz" if file.name.endswith(".nii.gz") else file.suffix
+    return file.with_name(file.name.removesuffix(suffix) + stamp + suffix)
+
+
+def write_atomically(path: FilePath, write: Callable[[Path], object]) -> Path:
     """Write a file under a passing name beside it and move it into place, so that it is whole or not there.
 
     Args:
@@ -47,13 +67,39 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
 
     Returns:
         The path written.
+
+    Raises:
+        InputError: where the folder cannot be made or written to.
     """
     file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{os.getpid()}-{file.name}")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         write(unfinished)
         os.replace(unfinished, file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written ({error}); choose another folder or make room") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        if unfinished.exists():
+            unfinished.unlink()
     return file
+
+
+def check_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:
+    """Refuse a run on a device that is not there, or into folders that cannot be written to, before it starts.
+
+    Args:
+        device: where the run computes.
+        folders: where it will write; they need not exist yet.
+
+    Raises:
+        InputError: naming the device or the folder.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"device {str(device)!r} is not to be had here; use --device cpu") from error
+    for folder in map(Path, folders):
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise InputError(f"{folder}: cannot be written to, because of {existing}; choose another folder")

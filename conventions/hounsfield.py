@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from .errors import InputError
+
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
 HU_AIR = -1024.0
@@ -28,8 +30,13 @@ def hu_to_unit(volume_hu: ArrayOrTensor, window: tuple[float, float] = HU_WINDOW
 
     Returns:
         Unit values, same shape.
+
+    Raises:
+        InputError: where the window is empty.
     """
     low, high = window
+    if not low < high:
+        raise InputError(f"a HU window is (low, high) with low below high, got ({low}, {high})")
     return ((volume_hu - low) / (high - low)).clip(0.0, 1.0)
 
 
@@ -42,6 +49,11 @@ def unit_to_hu(volume_unit: ArrayOrTensor, window: tuple[float, float] = HU_WIND
 
     Returns:
         HU in [low, high], same shape.
+
+    Raises:
+        InputError: where the window is empty.
     """
     low, high = window
+    if not low < high:
+        raise InputError(f"a HU window is (low, high) with low below high, got ({low}, {high})")
     return volume_unit.clip(0.0, 1.0) * (high - low) + low

@@ -43,8 +43,13 @@ def expand_views(image: torch.Tensor, depth: int, views: Sequence[View] = tuple(
         views: what each channel of `image` is.
 
     Returns:
-        (B, views, D, H, W), one channel a view; a view of `image` repeated without copying before the concatenation.
+        (B, views, D, H, W), one channel a view.
+
+    Raises:
+        ValueError: where `image` holds more channels than there are views.
     """
+    if image.shape[1] > len(views):
+        raise ValueError(f"image holds {image.shape[1]} radiographs, but only the views {list(views)} are named")
     lifted = [
         image[:, i, None, None].expand(-1, -1, depth, -1, -1).permute(VIEW_TO_VOLUME[view])
         for i, view in enumerate(views[: image.shape[1]])

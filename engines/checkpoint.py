@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ def record_path(checkpoint: str | os.PathLike[str]) -> Path:
 
 
 class ModelRecorder:
-    """Handler that makes room for a run's model and writes its record, before training starts.
+    """Handler of the validating engine that makes room for a run's first model and writes its record.
 
-    The model of an earlier run is renamed after the time it was written, never overwritten.
+    The model of an earlier run is renamed after the time it was written, never overwritten; it stays in its place
+    until this run has one. To be listed before the handler that saves the model.
 
     Args:
         ckpt_dir: folder of the model file.
@@ -41,33 +43,43 @@ class ModelRecorder:
     def __init__(self, ckpt_dir: str | os.PathLike[str], record: Mapping[str, Any], filename: str = "model.pt") -> None:
         self.checkpoint = Path(ckpt_dir) / filename
         self.record = record
+        self.done = False
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine."""
-        engine.add_event_handler(Events.STARTED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Rename what an earlier run left and write the record."""
+        """Rename what an earlier run left and write the record, the first time."""
+        if self.done:
+            return
+        self.done = True
         record = record_path(self.checkpoint)
-        set_aside(self.checkpoint)
-        set_aside(record)
+        set_aside(self.checkpoint, record)
         text = json.dumps(self.record, indent=4, default=_plain) + "\n"
         write_atomically(record, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def load_model(network: nn.Module, checkpoint: str | os.PathLike[str], record: Mapping[str, Any]) -> nn.Module:
+def load_model(
+    network: nn.Module,
+    checkpoint: str | os.PathLike[str],
+    record: Mapping[str, Any],
+    held_out: Sequence[str] = (),
+) -> nn.Module:
     """Load a checkpoint into a network, refusing one made for something else.
 
     Args:
         network: the network to fill.
         checkpoint: a bare state dict, as training and conversion write it.
         record: what this run assumes; compared with the record beside the checkpoint.
+        held_out: keys of the patients to be evaluated; the record keeps those of the patients the model has seen.
 
     Returns:
         The network, in evaluation mode.
 
     Raises:
-        InputError: where there is no checkpoint, it is not a state dict, its shapes or its record do not fit.
+        InputError: where there is no checkpoint, it is not a state dict of finite numbers, its shapes or its record do
+            not fit, or it has seen a held-out patient.
     """
     file = Path(checkpoint)
     if not file.is_file():
@@ -75,7 +87,10 @@ def load_model(network: nn.Module, checkpoint: str | os.PathLike[str], record: M
             f"{file}: there is no model yet; train one (python -m monai.bundle run training), convert the authors' "
             "checkpoint, or name a model with --checkpoint"
         )
-    _compare_records(file, record)
+    made_with = read_record(file)
+    if made_with is not None:
+        _compare_records(file, made_with, json.loads(json.dumps(record, default=_plain)))
+        _refuse_seen(file, made_with, held_out)
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
@@ -88,16 +103,50 @@ def load_model(network: nn.Module, checkpoint: str | os.PathLike[str], record: M
     return network.eval()
 
 
-def _compare_records(file: Path, record: Mapping[str, Any]) -> None:
-    path = record_path(file)
+def read_record(checkpoint: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The record beside a checkpoint; None, with a warning, where there is none.
+
+    Args:
+        checkpoint: the model file.
+
+    Raises:
+        InputError: where the record is no JSON object.
+    """
+    path = record_path(checkpoint)
     if not path.is_file():
-        logger.warning("%s: has no %s beside it, so geometry and window cannot be checked", file, path.name)
-        return
+        logger.warning("%s: has no %s beside it, so geometry and window cannot be checked", checkpoint, path.name)
+        return None
     try:
-        made_with = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON ({error}); restore the record that belongs to {file.name}") from error
-    wanted = json.loads(json.dumps(record, default=_plain))
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is not JSON ({error}); restore the record that belongs to the model") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: is not the record of a model; restore the one that belongs to it")
+    return record
+
+
+def describe_model(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a result says of the model that made it: its record without the patients' keys, its name and its SHA-256.
+
+    Args:
+        checkpoint: the model file.
+    """
+    file = Path(checkpoint)
+    record = read_record(file) or {}
+    record.pop("patients", None)
+    return {**record, "checkpoint": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+def _refuse_seen(file: Path, made_with: Mapping[str, Any], held_out: Sequence[str]) -> None:
+    seen = set(made_with.get("patients", ())) & set(held_out)
+    if seen:
+        raise InputError(
+            f"{file}: was trained or chosen on {len(seen)} of the {len(held_out)} patients to be evaluated; evaluate "
+            "fold test of the manifest it was trained with"
+        )
+
+
+def _compare_records(file: Path, made_with: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for entry in MUST_AGREE:
         made, asked = made_with.get(entry), wanted.get(entry)
         if made != asked:
@@ -132,6 +181,8 @@ def _check_shapes(file: Path, weights: Any, expected: Mapping[str, torch.Tensor]
                 f"{file}: {name!r} has the shape {tuple(weights[name].shape)}, this network needs "
                 f"{tuple(value.shape)}; use the configuration the model was trained with"
             )
+        if not bool(torch.isfinite(weights[name]).all()):
+            raise InputError(f"{file}: {name!r} is not finite, so training went wrong; train again at a lower rate")
 
 
 def _plain(value: Any) -> Any:

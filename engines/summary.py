@@ -56,8 +56,7 @@ class SummaryWriter:
         summary["model"] = dict(self.record or {})
 
         text = json.dumps(summary, indent=4, default=str) + "\n"
-        for name in ("summary.json", "cases.csv"):
-            set_aside(self.output_dir / name)
+        set_aside(self.output_dir / "summary.json", self.output_dir / "cases.csv")
         write_atomically(self.output_dir / "cases.csv", lambda part: self._write_table(part, columns))
         write_atomically(self.output_dir / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
 

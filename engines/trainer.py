@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from conventions import Keys, expand_views
+from conventions import InputError, Keys, expand_views
 
 ADVERSARIAL = "adversarial"
 DISCRIMINATOR = "discriminator"
@@ -50,6 +50,7 @@ class X2CTTrainer(SupervisedTrainer):
 
     Raises:
         ValueError: where a discriminator comes without its optimizer or loss.
+        InputError: while running, where a loss is not finite.
     """
 
     def __init__(
@@ -126,9 +127,12 @@ class X2CTTrainer(SupervisedTrainer):
         if self.discriminator is not None:
             # Frozen, so that the generator's step leaves no gradients in the discriminator.
             self.discriminator.requires_grad_(False)
-            terms[ADVERSARIAL] = self._adversarial(self._score(image, output[Keys.PRED]), True, False)
+            terms[ADVERSARIAL] = self._adversarial(
+                self._score(image, output[Keys.PRED]), target_is_real=True, for_discriminator=False
+            )
         output[Keys.LOSS] = torch.stack(list(terms.values())).sum()
         output.update({name: term.detach() for name, term in terms.items()})
+        self._refuse_nan(terms)
         self.fire_event(IterationEvents.LOSS_COMPLETED)
 
         output[Keys.LOSS].backward()
@@ -141,8 +145,8 @@ class X2CTTrainer(SupervisedTrainer):
         self.discriminator.requires_grad_(True)
         self.discriminator.train()
         self.discriminator_optimizer.zero_grad()
-        loss = self._adversarial(self._score(image, real), True, True)
-        loss = loss + self._adversarial(self._score(image, fake), False, True)
+        loss = self._adversarial(self._score(image, real), target_is_real=True, for_discriminator=True)
+        loss = loss + self._adversarial(self._score(image, fake), target_is_real=False, for_discriminator=True)
         loss.backward()
         self.discriminator_optimizer.step()
         self.state.output[DISCRIMINATOR] = loss.detach()
@@ -157,6 +161,14 @@ class X2CTTrainer(SupervisedTrainer):
     def _adversarial(self, scores: torch.Tensor, target_is_real: bool, for_discriminator: bool) -> torch.Tensor:
         assert self.adversarial_loss is not None
         return self.adversarial_weight * self.adversarial_loss(scores, target_is_real, for_discriminator)
+
+    def _refuse_nan(self, terms: Mapping[str, torch.Tensor]) -> None:
+        for name, term in terms.items():
+            if not bool(torch.isfinite(term)):
+                raise InputError(
+                    f"the loss {name!r} is {float(term)} in epoch {self.state.epoch}; train again with a lower "
+                    "--learning_rate"
+                )
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.autocast)

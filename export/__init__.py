@@ -1,5 +1,5 @@
 """Results out, each marked as synthetic."""
 
 from .nifti import SYNTHETIC_STATEMENT as SYNTHETIC_STATEMENT
-from .nifti import WriteNiftid as WriteNiftid
+from .nifti import NiftiWriter as NiftiWriter
 from .nifti import write_nifti as write_nifti

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from ignite.engine import Engine, Events
 from monai.utils import optional_import
 
-from conventions import Keys, set_aside, write_atomically
+from conventions import InputError, Keys, set_aside, write_atomically
 
 nibabel, _ = optional_import("nibabel")
+
+logger = logging.getLogger("x2ct.export")
 
 SYNTHETIC_STATEMENT = (
     "Synthetic CT predicted from radiographs by a neural network. Not acquired by a scanner, not a measurement, "
@@ -40,8 +41,13 @@ def write_nifti(
 
     Returns:
         The NIfTI file written; the sidecar has the same name with .json.
+
+    Raises:
+        InputError: where voxels are not finite.
     """
     file = Path(path)
+    if not np.isfinite(volume_hu).all():
+        raise InputError(f"{file}: the predicted volume is not finite, so the model is broken; train it again")
     voxels = np.rint(np.clip(volume_hu, -32768, 32767)).astype(np.int16)
     image = nibabel.Nifti1Image(voxels, affine)
     image.header["descrip"] = _HEADER_NOTE.encode()
@@ -50,40 +56,42 @@ def write_nifti(
     image.set_qform(affine, code="scanner")
     sidecar = file.with_name(file.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     statement = {"synthetic": True, "statement": SYNTHETIC_STATEMENT, "unit": "HU", "model": dict(record or {})}
-    set_aside(file)
-    set_aside(sidecar)
-    write_atomically(sidecar, lambda part: part.write_text(json.dumps(statement, indent=4) + "\n", encoding="utf-8"))
+    set_aside(file, sidecar)
+    text = json.dumps(statement, indent=4, default=str) + "\n"
+    write_atomically(sidecar, lambda part: part.write_text(text, encoding="utf-8"))
     return write_atomically(file, lambda part: nibabel.save(image, part))
 
 
-class WriteNiftid(MapTransform):
-    """Write the predicted volume under a key with `write_nifti`.
+class NiftiWriter:
+    """Handler that writes the predicted volume of each case with `write_nifti`.
+
+    Volumes are expected in HU, so the evaluator's postprocessing has run. A handler and no transform, so that whoever
+    serves the bundle's postprocessing leaves no patient's volume on its disk.
 
     Args:
-        keys: the key of a MetaTensor (1, D, H, W) in HU with its affine.
         output_dir: folder to write to.
         name: name of the file without suffix, where the item holds no `case`.
         record: what made it, see `write_nifti`.
-        allow_missing_keys: whether to pass over a missing key.
     """
 
     def __init__(
         self,
-        keys: KeysCollection,
         output_dir: str | os.PathLike[str],
         name: str = "synthetic_ct",
         record: Mapping[str, Any] | None = None,
-        allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
         self.output_dir = Path(output_dir)
         self.name = name
         self.record = record
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the volume under the key; the item is handed on."""
-        for key in self.key_iterator(dict(data)):
-            volume: MetaTensor = data[key]
-            path = self.output_dir / f"{data.get(Keys.CASE, self.name)}.nii.gz"
-            write_nifti(path, volume[0].cpu().numpy(), volume.affine.cpu().numpy(), self.record)
-        return dict(data)
+    def attach(self, engine: Engine) -> None:
+        """Register with an engine."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the cases of one decollated batch: `pred` (1, D, H, W) with the affine it carries."""
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            volume = output[Keys.PRED]
+            path = self.output_dir / f"{item.get(Keys.CASE, self.name)}.nii.gz"
+            written = write_nifti(path, volume[0].cpu().numpy(), volume.affine.cpu().numpy(), self.record)
+            logger.info("wrote %s", written)

@@ -95,7 +95,7 @@ def official_keys(network: nn.Module) -> dict[str, str]:
     """
     if type(network) not in LAYERS:
         known = ", ".join(c.__name__ for c in LAYERS)
-        raise InputError(f"The authors have no {type(network).__name__}; checkpoints are converted for {known}.")
+        raise InputError(f"the authors have no {type(network).__name__}; checkpoints are converted for {known}")
     theirs = {ours: theirs for theirs, ours in LAYERS[type(network)](network).items()}
     split = (key.rpartition(".") for key in network.state_dict())
     return {f"{layer}.{kind}": f"{theirs[layer]}.{kind}" for layer, _, kind in split}
@@ -122,12 +122,12 @@ def from_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[
     unknown = sorted(given.keys() - set(keys.values()))
     if missing or unknown:
         found = [f"{len(k)} {what} such as {k[0]}" for k, what in ((missing, "missing"), (unknown, "unknown")) if k]
-        raise InputError(f"This is no checkpoint of the authors' counterpart of {name}: entries {', '.join(found)}.")
+        raise InputError(f"this is no checkpoint of the authors' counterpart of {name}: entries {', '.join(found)}")
     for ours, expected in network.state_dict().items():
         shape = tuple(given[keys[ours]].shape)
         if shape != tuple(expected.shape):
             raise InputError(
-                f"Entry {keys[ours]} has shape {shape} where this {name} has {tuple(expected.shape)}; "
-                "build the network with the image size and widths of the checkpoint."
+                f"entry {keys[ours]} has shape {shape} where this {name} has {tuple(expected.shape)}; "
+                "build the network with the image size and widths of the checkpoint"
             )
     return {ours: given[theirs] for ours, theirs in keys.items()}

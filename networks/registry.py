@@ -35,13 +35,13 @@ def build_network(name: str, **overrides: Any) -> nn.Module:
         InputError: where the name or an argument is unknown, or the network refuses a value.
     """
     if name not in NETWORKS:
-        raise InputError(f"Unknown network {name!r}; choose one of {', '.join(NETWORKS.names)}.")
+        raise InputError(f"unknown network {name!r}: choose one of {', '.join(NETWORKS.names)}")
     network_class = NETWORKS[name]
     signature = inspect.signature(network_class)
     unknown = [argument for argument in overrides if argument not in signature.parameters]
     if unknown:
         raise InputError(
-            f"Network {name} has no argument {', '.join(unknown)}; it takes {', '.join(signature.parameters)}."
+            f"network {name} has no argument {', '.join(unknown)}; it takes {', '.join(signature.parameters)}"
         )
     arguments = signature.bind(**overrides)
     arguments.apply_defaults()

@@ -142,19 +142,19 @@ def _check_arguments(
 ) -> None:
     if image_size < MIN_IMAGE_SIZE or image_size % DOWNSAMPLING:
         raise InputError(
-            f"image_size is {image_size}; it must be a multiple of {DOWNSAMPLING}, and at least {MIN_IMAGE_SIZE}."
+            f"image_size is {image_size}; it must be a multiple of {DOWNSAMPLING}, and at least {MIN_IMAGE_SIZE}"
         )
     if len(dense_layers) != 5:
-        raise InputError(f"dense_layers is {list(dense_layers)}; the encoder has 5 stages, so give 5 numbers.")
+        raise InputError(f"dense_layers is {list(dense_layers)}; the encoder has 5 stages, so give 5 numbers")
     if len(decoder_channels) != 6:
-        raise InputError(f"decoder_channels is {list(decoder_channels)}; the decoders have 6 sizes, so give 6 numbers.")
+        raise InputError(f"decoder_channels is {list(decoder_channels)}; the decoders have 6 sizes, so give 6 numbers")
     if activation not in ACTIVATIONS:
-        raise InputError(f"Unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
+        raise InputError(f"unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}")
 
 
 def _check_image(image: Tensor, size: int) -> None:
     if image.ndim != 4 or tuple(image.shape[1:]) != (2, size, size):
         raise InputError(
-            f"The image has shape {tuple(image.shape)}; this network takes (batch, 2, {size}, {size}): "
-            "the PA and the lateral radiograph."
+            f"the image has shape {tuple(image.shape)}; this network takes (batch, 2, {size}, {size}): "
+            "the PA and the lateral radiograph"
         )

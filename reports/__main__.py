@@ -15,7 +15,7 @@ def summary(folder: str) -> None:
     Args:
         folder: the output_dir of the evaluation.
     """
-    print(summary_table(folder))
+    print(summary_table(str(folder)))
 
 
 if __name__ == "__main__":

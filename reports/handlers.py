@@ -29,22 +29,24 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
 class CaseFigures:
     """Draw each case of an evaluator, and keep its radiographs as 16-bit PNG files that can be read back.
 
-    `<case>.png` shows the radiographs and three planes of truth, prediction and difference; `<case>_pa.png` and
-    `<case>_lateral.png` are the radiographs alone. Volumes are expected in HU, so the evaluator's postprocessing has
-    run. Files of an earlier run are renamed.
+    `<case>.png` shows the radiographs and three planes of truth, prediction and difference. Volumes are expected in HU,
+    so the evaluator's postprocessing has run. Files of an earlier run are renamed.
 
     Args:
-        output_dir: folder to write to.
+        output_dir: folder of the figures.
         name: of a case that has none.
-        radiographs: whether to keep the radiographs.
+        radiographs_dir: folder for the radiographs alone, `<case>_pa.png` and `<case>_lateral.png`; None keeps none.
     """
 
     def __init__(
-        self, output_dir: str | os.PathLike[str], name: str = "synthetic_ct", radiographs: bool = True
+        self,
+        output_dir: str | os.PathLike[str],
+        name: str = "synthetic_ct",
+        radiographs_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.name = name
-        self.radiographs = radiographs
+        self.radiographs_dir = None if radiographs_dir is None else Path(radiographs_dir)
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine."""
@@ -59,9 +61,9 @@ class CaseFigures:
             path = self.output_dir / f"{case}.png"
             set_aside(path)
             draw_case(path, image, _array(output[Keys.PRED])[0], truth, f"{case}: synthetic CT from radiographs")
-            if self.radiographs:
+            if self.radiographs_dir is not None:
                 for view, pixels in zip(View, image, strict=False):
-                    self._keep(self.output_dir / f"{case}_{view}.png", pixels)
+                    self._keep(self.radiographs_dir / f"{case}_{view}.png", pixels)
 
     def _keep(self, path: Path, pixels: np.ndarray) -> None:
         image = Image.fromarray(np.rint(pixels.clip(0, 1) * 65535).astype(np.uint16))
@@ -97,8 +99,7 @@ class LossCurves:
     def _start(self, engine: Engine) -> None:
         self.losses, self.sums, self.validation = {}, {}, {}
         self.drawn = time.monotonic()
-        for name in ("losses.csv", "losses.png"):
-            set_aside(self.output_dir / name)
+        set_aside(self.output_dir / "losses.csv", self.output_dir / "losses.png")
 
     def _collect(self, engine: Engine) -> None:
         output = engine.state.output

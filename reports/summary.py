@@ -35,9 +35,11 @@ def summary_table(folder: str | os.PathLike[str]) -> str:
         raise InputError(
             f"{root}: holds no readable summary.json ({error}); run evaluating with this output_dir"
         ) from error
+    if not isinstance(summary, dict) or not {"held_out_cases", *MEASURES} <= set(summary):
+        raise InputError(f"{root / 'summary.json'}: is not the summary of an evaluation; run evaluating again")
     cases = summary["held_out_cases"]
     lines = [
-        f"{len(cases)} held-out cases, averages (PSNR peak 2500 HU, SSIM in 3-D, clipped to the HU window):",
+        f"{len(cases)} held-out cases, averages (PSNR peak is the width of the HU window, SSIM in 3-D):",
         "",
         f"  {'':38}" + "".join(f"{title:>10}" for title in MEASURES.values()),
     ]
@@ -55,7 +57,7 @@ def summary_table(folder: str | os.PathLike[str]) -> str:
         f"numbers   {root / 'summary.json'}, {root / 'cases.csv'} (one row a case), {root / 'losses.csv'}",
         f"pictures  {root / 'cases'}{os.sep} (one a case), {root / 'losses.png'}",
     ]
-    inferred = sorted((root / "inference").glob("*.nii.gz"))
+    inferred = sorted((root / "inference").glob("*.nii.gz"), key=lambda path: path.stat().st_mtime)
     if inferred:
         lines.append(f"a CT from two radiographs alone  {inferred[-1]}, and its picture beside it")
     return "\n".join(lines)

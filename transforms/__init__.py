@@ -8,6 +8,7 @@ from .radiograph import ReadRadiograph as ReadRadiograph
 from .radiograph import ReadRadiographd as ReadRadiographd
 from .raycast import RayCastDRR as RayCastDRR
 from .raycast import RayCastDRRd as RayCastDRRd
+from .volume import NIFTI_SUFFIXES as NIFTI_SUFFIXES
 from .volume import ReadVolume as ReadVolume
 from .volume import ReadVolumed as ReadVolumed
 from .volume import ResampleToGrid as ResampleToGrid

@@ -12,7 +12,6 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Transform
 from monai.utils import optional_import
-from PIL import Image, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from conventions import InputError, View
@@ -20,7 +19,8 @@ from drr import VolumeGrid
 
 from .dictionary import EachKey
 
-nibabel, _ = optional_import("nibabel")
+nibabel, has_nibabel = optional_import("nibabel")
+Image, has_pillow = optional_import("PIL.Image")
 
 FilePath = str | os.PathLike[str]
 
@@ -30,8 +30,9 @@ RADIOGRAPH_SUFFIXES = (".png", ".nii", ".nii.gz")
 class ReadRadiograph(Transform):
     """Read the radiographs of one patient, taken or rendered in the model's geometry, into one tensor.
 
-    Grey PNG of 8 or 16 bit and NIfTI; a view is square and covers the detector of the geometry. What comes out carries
-    the affine of the volume that will be predicted from it, centred on the isocentre.
+    A grey PNG of 8 or 16 bit for each view, or one NIfTI file that holds them as planes; a view is square and covers
+    the detector of the geometry. What comes out carries the affine of the volume that will be predicted from it,
+    centred on the isocentre.
 
     Args:
         grid: grid of the volume to be predicted.
@@ -48,7 +49,7 @@ class ReadRadiograph(Transform):
         """Read one file a view, or one NIfTI file that holds all of them.
 
         Args:
-            paths: [PA, lateral], or one NIfTI file of (rows, columns, views).
+            paths: [PA, lateral] as PNG, or one NIfTI file whose array is (rows, columns, views).
 
         Returns:
             (views, rows, columns) float32 in [0, 1], bright = dense; affine and `spatial_shape` are those of the
@@ -61,8 +62,8 @@ class ReadRadiograph(Transform):
         planes = [plane for file in files for plane in _read_planes(file)]
         if len(planes) != len(self.views):
             raise InputError(
-                f"{', '.join(map(str, files))}: {len(planes)} radiographs, this model needs {len(self.views)} "
-                f"({', '.join(self.views)}); give one file for each"
+                f"{', '.join(map(str, files))}: {len(planes)} radiograph(s), this model needs {len(self.views)} "
+                f"({', '.join(self.views)}); give one PNG for each, or one NIfTI file of all"
             )
         image = torch.cat([self._to_size(plane) for plane in planes])
         return MetaTensor(image, affine=self.grid.affine(), meta={"spatial_shape": np.array(self.grid.shape)})
@@ -90,10 +91,12 @@ def _read_planes(file: Path) -> list[torch.Tensor]:
 
 
 def _read_png(file: Path) -> np.ndarray:
+    if not has_pillow:
+        raise InputError(f"{file}: reading PNG needs the package pillow; install it")
     try:
         with Image.open(file) as image:
             mode, pixels = image.mode, np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{file}: cannot be read as PNG ({error}); export the radiograph again") from error
     if mode not in ("L", "I", "I;16"):
         raise InputError(f"{file}: is a {mode} image, not a grey one; export the radiograph as 8- or 16-bit grey")
@@ -101,14 +104,20 @@ def _read_png(file: Path) -> np.ndarray:
 
 
 def _read_nifti(file: Path) -> np.ndarray:
+    if not has_nibabel:
+        raise InputError(f"{file}: reading NIfTI needs the package nibabel; install it")
     try:
         pixels = np.asarray(nibabel.load(file).dataobj, dtype=np.float32)
-    except Exception as error:
-        raise InputError(f"{file}: cannot be read as NIfTI ({error}); export the radiograph again") from error
-    pixels = pixels.squeeze()
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or pixels.shape[2] > len(View):
-        raise InputError(f"{file}: shape {pixels.shape} is not (rows, columns) or (rows, columns, {len(View)} views)")
+    except MemoryError:
+        raise
+    except Exception as error:  # nibabel raises whatever the broken bytes happen to cause
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: cannot be read as NIfTI ({reason}); export the radiograph again") from error
+    if pixels.ndim != 3 or pixels.shape[2] != len(View):
+        # A plane of its own is refused: image writers put its columns first, arrays their rows.
+        raise InputError(
+            f"{file}: shape {pixels.shape} is not (rows, columns, {len(View)} views); give PNG files instead"
+        )
     if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
         raise InputError(f"{file}: values must be finite and lie in [0, 1], bright = dense; scale the radiograph")
     return pixels

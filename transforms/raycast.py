@@ -24,6 +24,7 @@ class RayCastDRR(Transform):
         curve: HU -> mu curve, see `drr.hu_to_mu`.
         film: film style, see `drr.to_film`.
         detector_shape: (rows, columns) of the detector of a preset.
+        device: where to render, for example a GPU; None is where the volume lies. The result lies with the volume.
 
     Raises:
         InputError: where a name is unknown.
@@ -36,11 +37,14 @@ class RayCastDRR(Transform):
         curve: str = "plastimatch",
         film: str = "x2ct",
         detector_shape: Sequence[int] = (128, 128),
+        device: str | torch.device | None = None,
     ) -> None:
+        hu_to_mu(torch.zeros(1), curve), to_film(torch.zeros(1, 1), film)  # refuses an unknown name now
         self.grid = grid
         self.views = preset(geometry, detector_shape) if isinstance(geometry, str) else tuple(geometry)
         self.curve = curve
         self.film = film
+        self.device = device
 
     def __call__(self, volume_hu: torch.Tensor) -> MetaTensor:
         """Render.
@@ -60,8 +64,8 @@ class RayCastDRR(Transform):
             affine = volume_hu.affine.cpu().numpy()
             _check_axes(affine)
             volume_hu = volume_hu.as_tensor()
-        mu = hu_to_mu(volume_hu.float(), self.curve)
-        image = to_film(project(mu[None], self.grid, self.views), self.film)[0]
+        mu = hu_to_mu(volume_hu.to(self.device or volume_hu.device, torch.float32), self.curve)
+        image = to_film(project(mu[None], self.grid, self.views), self.film)[0].to(volume_hu.device)
         return MetaTensor(image, affine=affine, meta={"spatial_shape": np.array(self.grid.shape)})
 
 
@@ -87,6 +91,7 @@ class RayCastDRRd(MapTransform):
         curve: str = "plastimatch",
         film: str = "x2ct",
         detector_shape: Sequence[int] = (128, 128),
+        device: str | torch.device | None = None,
         image_key: str = Keys.IMAGE,
         allow_missing_keys: bool = False,
     ) -> None:
@@ -94,7 +99,7 @@ class RayCastDRRd(MapTransform):
         if len(self.keys) != 1:
             raise InputError(f"RayCastDRRd renders one volume under one key, got {self.keys}")
         self.image_key = image_key
-        self.transform = RayCastDRR(grid, geometry, curve, film, detector_shape)
+        self.transform = RayCastDRR(grid, geometry, curve, film, detector_shape, device)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Render the volume under the key."""

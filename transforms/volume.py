@@ -18,18 +18,18 @@ from drr import VolumeGrid
 
 from .dictionary import EachKey
 
-nibabel, _ = optional_import("nibabel")
+nibabel, has_nibabel = optional_import("nibabel")
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 MIN_EXTENT_MM = 100.0
 """A volume that covers less than this along an axis holds no thorax."""
 
-AIR_BELOW_HU = -500.0
-"""Every CT of a chest holds voxels below this, in the lungs or around the body; an image without is not in HU."""
-
-SOFT_TISSUE_ABOVE_HU = -200.0
-"""Every CT of a patient holds voxels above this."""
+AIR_HU = (-1100.0, -500.0)
+TISSUE_HU = (-200.0, 300.0)
+MIN_SHARE = 0.01
+"""In a CT of a chest at least this share of the voxels is lung or air, and at least this share is tissue; an image
+without is not in HU. Padding (-2000) vouches for nothing."""
 
 BLUR_PER_FACTOR = 0.35
 """Standard deviation, in source voxels per factor of down-sampling, of the blur that keeps aliasing away."""
@@ -58,20 +58,27 @@ class ReadVolume(Transform):
             raise InputError(f"{file}: there is no such file; give the path of a CT in NIfTI format")
         if not file.name.lower().endswith(NIFTI_SUFFIXES):
             raise InputError(f"{file}: not a NIfTI file by its name; convert the CT to .nii or .nii.gz")
+        if not has_nibabel:
+            raise InputError(f"{file}: reading NIfTI needs the package nibabel; install it")
         try:
             image = nibabel.load(file)
-            voxels = np.array(image.dataobj, dtype=np.float32)
+            shape = _check_axes(file, image)
+            voxels = np.array(image.dataobj, dtype=np.float32).reshape(shape)
+        except (InputError, MemoryError):
+            raise
         except Exception as error:  # nibabel raises whatever the broken bytes happen to cause
             reason = " ".join(str(error).split())
             raise InputError(f"{file}: cannot be read as NIfTI ({reason}); export the CT again") from error
-        _check_axes(file, image, voxels.shape)
         _check_values(file, voxels)
         volume = torch.from_numpy(voxels[None]).clip(HU_AIR, HU_MAX)
         return MetaTensor(volume, affine=image.affine)
 
 
-def _check_axes(file: Path, image: Any, shape: tuple[int, ...]) -> None:
-    """Raise an `InputError` where a NIfTI image is not 3-D or does not say where its voxels lie."""
+def _check_axes(file: Path, image: Any) -> tuple[int, int, int]:
+    """The 3-D shape of a NIfTI image; an `InputError` where it is not 3-D or does not say where its voxels lie."""
+    shape = tuple(image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
     if len(shape) != 3:
         raise InputError(f"{file}: has {len(shape)} dimensions {shape}, a CT has 3; extract one volume")
     if min(shape) < 2:
@@ -86,6 +93,7 @@ def _check_axes(file: Path, image: Any, shape: tuple[int, ...]) -> None:
     if extent.min() < MIN_EXTENT_MM:
         size = " x ".join(f"{e:.0f}" for e in extent)
         raise InputError(f"{file}: covers only {size} mm, too little for a thorax; give a CT of the whole chest")
+    return shape
 
 
 def _check_values(file: Path, voxels: np.ndarray) -> None:
@@ -95,10 +103,11 @@ def _check_values(file: Path, voxels: np.ndarray) -> None:
         raise InputError(
             f"{file}: {broken} voxels are not finite (NaN or infinite); repair them or export the CT again"
         )
-    low, high = float(voxels.min()), float(voxels.max())
-    if low > AIR_BELOW_HU or high < SOFT_TISSUE_ABOVE_HU:
+    shares = [np.mean((voxels > low) & (voxels < high)) for low, high in (AIR_HU, TISSUE_HU)]
+    if min(shares) < MIN_SHARE:
         raise InputError(
-            f"{file}: values run from {low:g} to {high:g}, which is no chest CT in Hounsfield units "
+            f"{file}: values run from {voxels.min():g} to {voxels.max():g}, {shares[0]:.0%} of them like air or lung "
+            f"and {shares[1]:.0%} like tissue, which is no chest CT in Hounsfield units "
             "(air about -1000, tissue about 0); apply the rescale slope and intercept first"
         )
 
@@ -108,8 +117,8 @@ class ResampleToGrid(Transform):
 
     Args:
         grid: the grid, for example 128^3 voxels of 2.5 mm.
-        anchor: "centre" lays the grid's centre on the scan's; "head" lays the grid's top on the scan's top, as the
-            authors did (they keep the last 320 mm towards the head).
+        anchor: "centre" lays the grid's centre on the scan's; "head" lays the top of the grid on the top of a scan
+            that is taller, as the authors did (they keep the 320 mm towards the head).
     """
 
     def __init__(self, grid: VolumeGrid, anchor: Literal["centre", "head"] = "centre") -> None:
@@ -130,9 +139,9 @@ class ResampleToGrid(Transform):
         """
         affine = volume_hu.affine.numpy()
         target = self.grid.affine(self._centre_lps(affine, volume_hu.shape[1:]))
-        blurred = self._blur(volume_hu, affine)
-        # SpatialResample pads with zero, so air is moved there for its sake.
-        resampled = self.resample(blurred - HU_AIR, dst_affine=target, spatial_size=self.grid.shape) + HU_AIR
+        # Blur and resampling pad with zero, so air is moved there for their sake.
+        blurred = self._blur(volume_hu - HU_AIR, affine)
+        resampled = self.resample(blurred, dst_affine=target, spatial_size=self.grid.shape) + HU_AIR
         return MetaTensor(resampled.as_tensor().float(), affine=target)
 
     def _centre_lps(self, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -141,15 +150,15 @@ class ResampleToGrid(Transform):
         centre_ras = affine[:3, :3] @ middle + affine[:3, 3]
         if self.anchor == "head":
             height = np.abs(affine[2, :3]) @ np.array(shape)
-            centre_ras[2] += (height - self.grid.size[0]) / 2
+            centre_ras[2] += max(0.0, height - self.grid.size[0]) / 2
         return centre_ras * LPS_TO_RAS
 
-    def _blur(self, volume_hu: MetaTensor, affine: np.ndarray) -> MetaTensor:
+    def _blur(self, volume: MetaTensor, affine: np.ndarray) -> MetaTensor:
         """Low-pass the volume along the axes in which the grid is coarser than the scan."""
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         factor = min(self.grid.spacing) / spacing
         sigma = [BLUR_PER_FACTOR * f if f > 1 else 0.0 for f in factor]
-        return GaussianSmooth(sigma)(volume_hu) if any(sigma) else volume_hu
+        return GaussianSmooth(sigma)(volume) if any(sigma) else volume
 
 
 class ReadVolumed(EachKey):

@@ -31,18 +31,26 @@ def overlay(name: str, *more: str) -> list[str]:
     return [str(CONFIGS / f"{part}.json") for part in (name, *more, "demo")]
 
 
-def command(run_id: str, config: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a documented command in a folder that is not the repository, without the repository on the path."""
-    flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
-    tiny = [text for key, value in TINY.items() for text in (f"--{key}", str(value))]
+AS_A_MODULE = """
+import runpy, sys
+from pathlib import Path
+sys.path = [p for p in sys.path if Path(p or ".").resolve() != Path({root!r})]
+runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+"""
+"""`python -m monai.bundle` without the repository on the path, which an editable install would put there."""
+
+
+def verb(*arguments: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run `python -m monai.bundle` in a folder; whatever is found of our packages, the config has found it."""
+    flags = [text for key, value in {**options, **TINY}.items() for text in (f"--{key}", str(value))]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", str(overlay(config)), *flags, *tiny],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    start = [sys.executable, "-c", AS_A_MODULE.format(root=str(ROOT))]
+    return subprocess.run([*start, *arguments, *flags], cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def command(run_id: str, config: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a documented command with the tiny network."""
+    return verb("run", run_id, "--config_file", str(overlay(config)), cwd=cwd, **options)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +71,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path) -> Sim
         "training": command("training", "train", empty, dataset_dir=tiny_cohort, max_epochs=2, **common),
         "evaluating": command("evaluating", "evaluate", empty, dataset_dir=tiny_cohort, **common),
     }
-    radiographs = sorted((out / "cases").glob("*_pa.png"))
+    radiographs = sorted((out / "radiographs").glob("*_pa.png"))
     if radiographs:
         pa = radiographs[0]
         lateral = pa.with_name(pa.name.replace("_pa.png", "_lateral.png"))
@@ -89,6 +97,12 @@ def tiny_overrides() -> dict[str, object]:
 def tiny_command() -> Callable[..., subprocess.CompletedProcess[str]]:
     """`command`, for tests."""
     return command
+
+
+@pytest.fixture(scope="session")
+def bundle_verb() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`verb`, for tests."""
+    return verb
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The documented commands, run as a user runs them."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -54,9 +55,13 @@ def test_inferring_needs_the_radiographs_alone_and_gives_the_evaluated_volume(ti
     sidecar = json.loads((tiny_run.out / "inference" / "synthetic_ct.json").read_text())
     assert sidecar["synthetic"] is True
     assert sidecar["model"]["geometry"] == "x2ct"
+    assert sidecar["model"]["data"] == {"train_cases": 3, "validation_cases": 1}
+    weights = (tiny_run.out / "models" / "model.pt").read_bytes()
+    assert sidecar["model"]["sha256"] == hashlib.sha256(weights).hexdigest()
+    assert "patients" not in sidecar["model"]
     assert (tiny_run.out / "inference" / "synthetic_ct.png").exists()
     # The same case as evaluated: its MAE, computed from the written file and the phantom, is the one in cases.csv.
-    case = sorted((tiny_run.out / "cases").glob("*_pa.png"))[0].name.removesuffix("_pa.png")
+    case = sorted((tiny_run.out / "radiographs").glob("*_pa.png"))[0].name.removesuffix("_pa.png")
     truth = nibabel.load(tiny_cohort / f"{case}.nii.gz").get_fdata().clip(-1024, 1476)
     header, *rows = (line.split(",") for line in (tiny_run.out / "cases.csv").read_text().splitlines())
     row = next(row for row in rows if row[0] == case)
@@ -94,7 +99,7 @@ def test_an_error_is_one_sentence_without_a_traceback(tiny_run, tiny_command, ti
 
 def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, dict[str, object]]:
     """(verb, options) of a run that must end on a sentence."""
-    pa = sorted((tiny_run.out / "cases").glob("*_pa.png"))[0]
+    pa = sorted((tiny_run.out / "radiographs").glob("*_pa.png"))[0]
     lateral = pa.with_name(pa.name.replace("_pa.png", "_lateral.png"))
     inferring = {"pa": str(pa), "lateral": str(lateral), "ckpt_dir": str(tiny_run.out / "models")}
     evaluating = {"dataset_dir": str(tiny_cohort), "ckpt_dir": str(tiny_run.out / "models")}
@@ -118,6 +123,13 @@ def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, 
         return "evaluating", {**evaluating, "network_def::activation": "relu"}
     if kind == "another geometry":
         return "inferring", {**inferring, "geometry": "chest"}
+    if kind == "seen patients":
+        return "evaluating", {**evaluating, "fold": "train"}
+    if kind == "no such device":
+        return "evaluating", {**evaluating, "device": "abacus"}
+    if kind == "a file as a folder":
+        (tmp_path / "file").write_text("")
+        return "training", {"dataset_dir": str(tiny_cohort), "ckpt_dir": str(tmp_path / "file" / "models")}
     if kind == "unknown geometry":
         return "training", {"dataset_dir": str(tiny_cohort), "geometry": "xray"}
     if kind == "no radiograph":
@@ -137,6 +149,9 @@ def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, 
         ("unknown network", "x2ct_triplanar"),
         ("another network", "was trained with network arguments activation 'linear', this run asks for 'relu'"),
         ("another geometry", "was trained with geometry 'x2ct', this run asks for 'chest'"),
+        ("seen patients", "was trained or chosen on 3 of the 3 patients to be evaluated"),
+        ("no such device", "device 'abacus' is not to be had here"),
+        ("a file as a folder", "cannot be written to, because of"),
         ("unknown geometry", "unknown geometry 'xray'"),
         ("no radiograph", "absent.png: there is no such file"),
         ("half a radiograph", "half.png: 64 x 32 pixels are not square"),
@@ -155,4 +170,4 @@ def test_bad_input_ends_on_a_sentence_and_writes_nothing(
     assert message is not None, caught.value
     assert words in message
     assert "\n" not in message
-    assert not [path for path in out.rglob("*") if path.is_file() and "tensorboard" not in str(path)]
+    assert not [path for path in out.rglob("*") if path.is_file()]

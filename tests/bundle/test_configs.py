@@ -77,7 +77,8 @@ def test_the_paper_stands_in_train_json(root):
 
 def test_jobs_agree_on_what_they_share(root):
     train, evaluate, inference = (read(root, name) for name in JOBS)
-    for key in ("geometry", "curve", "film", "hu_window", "image_size", "cube_mm", "grid", "network_def", "network"):
+    shared = {"geometry", "curve", "film", "hu_window", "image_size", "cube_mm", "anchor", "grid"}
+    for key in (*shared, "network_def", "network"):
         assert train[key] == evaluate[key] == inference[key], key
     for key in ("read_volume", "resample", "ray_cast", "window", "train_data"):
         assert train[key] == evaluate[key], key
@@ -149,6 +150,20 @@ def test_exported_torchscript_gives_the_same(root, demo_config, tiny_run, tiny_o
     image = torch.rand(1, 2, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(scripted(image), network.eval()(image), rtol=0, atol=1e-4)
+
+
+def test_verify_net_in_out_finds_the_network_from_an_empty_folder(root, bundle_verb, demo_config, tmp_path):
+    done = bundle_verb(
+        "verify_net_in_out",
+        "network_def",
+        cwd=tmp_path,
+        meta_file=str(root / "bundle" / "configs" / "metadata.json"),
+        config_file=demo_config("inference"),
+        bundle_root=root / "bundle",
+        device="cpu",
+        image_size=128,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def monai_label_item(tmp_path, kind):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cohort import WithOtherRadiographs, mean_volume
+from cohort import WithOtherRadiographs, mean_volume, patient_keys
 from conventions import InputError
 
 
@@ -27,6 +27,13 @@ def test_the_other_radiographs_are_never_the_patients_own():
         assert cases.dataset.data[other]["patient"] != item["patient"]
     with pytest.raises(InputError, match="all 2 held-out cases are of one patient"):
         WithOtherRadiographs(Cases(["a", "a"]))
+
+
+def test_patient_keys_name_nobody():
+    train, validation = [{"patient": "a"}, {"patient": "a"}], [{"patient": "b"}]
+    sha256 = ["ca978112ca1bbdca", "3e23e8160039594a"]  # of "a" and "b", as any other tool gives them
+    assert patient_keys([train, validation]) == sorted(sha256)
+    assert patient_keys([validation]) == [sha256[1]]
 
 
 def test_mean_volume_is_numpys():

@@ -28,5 +28,8 @@ def test_phantoms_that_are_there_are_kept(tmp_path):
     before = file.stat().st_mtime_ns
     write_phantoms(tmp_path, cases=1, size=32)
     assert file.stat().st_mtime_ns == before
-    with pytest.raises(InputError, match="must be positive"):
-        write_phantoms(tmp_path, cases=0)
+    with pytest.raises(InputError, match="another size than 48"):
+        write_phantoms(tmp_path, cases=1, size=48)
+    for options in ({"cases": 0}, {"cases": "abc"}, {"seed": -1}):
+        with pytest.raises(InputError, match="must be integers"):
+            write_phantoms(tmp_path, **options)

@@ -74,6 +74,7 @@ def test_paths_follow_the_manifest(folder, tmp_path):
     [
         ("lidc_idri_0001.nii.gz", "lidc_idri_0001"),
         ("smith__followup.nii", "smith"),
+        ("Smith__first.nii.gz", "smith"),
         ("sub-01_ses-2_ct.nii.gz", "sub-01"),
         ("1.2.840.1.nii.gz", "1.2.840.1"),
     ],
@@ -81,6 +82,25 @@ def test_paths_follow_the_manifest(folder, tmp_path):
 def test_patients_by_name(name, patient):
     assert patient_of(name) == patient
     assert case_of(name) == name.removesuffix(".gz").removesuffix(".nii")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"test": "20%"}, "test must be a number of patients or a share below 1, got '20%'"),
+        ({"test": 2.7}, "got 2.7"),
+        ({"validation": -1}, "validation must be"),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_bad_numbers(folder, options, words):
+    with pytest.raises(InputError, match=words):
+        split_cohort(folder, **options)
+
+
+def test_a_folder_as_output_takes_the_manifest(folder, tmp_path):
+    assert split_cohort(folder, folder) == folder.resolve() / "manifest.json"
+    assert split_cohort(folder, tmp_path) == tmp_path.resolve() / "manifest.json"
 
 
 def test_bad_cohorts(tmp_path, folder):
@@ -105,7 +125,9 @@ def test_bad_manifests(tmp_path, folder):
         load_datalist(folder, "train")
     with pytest.raises(InputError, match="unknown fold 'training'"):
         load_datalist(folder, "training")
-    for text in ("no JSON", "[]", '{"cases": [{"case": "a"}]}'):
+    number = '{"cases": [{"case": "a", "patient": "a", "ct": 5, "fold": "train"}]}'
+    outside = '{"cases": [{"case": "../a", "patient": "a", "ct": "a.nii", "fold": "train"}]}'
+    for text in ("no JSON", "[]", '{"cases": [{"case": "a"}]}', number, outside):
         (folder / "manifest.json").write_text(text)
         with pytest.raises(InputError, match=r"manifest.json: "):
             load_datalist(folder, "train")

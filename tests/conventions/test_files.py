@@ -2,23 +2,36 @@ import os
 
 import pytest
 
-from conventions import set_aside, write_atomically
+from conventions import InputError, check_run, set_aside, write_atomically
 
 
 def test_an_earlier_file_is_renamed_after_its_time(tmp_path):
     file = tmp_path / "a.b.nii.gz"
-    file.write_text("first")
-    os.utime(file, (0, 0))
-    first = set_aside(file)
-    assert first.read_text() == "first"
-    assert not file.exists()
-    assert first.name.startswith("a.b_1970") or first.name.startswith("a.b_1969")
-    assert first.name.endswith(".nii.gz")
-    file.write_text("second")
-    os.utime(file, (0, 0))
-    second = set_aside(file)
-    assert (first.read_text(), second.read_text()) == ("first", "second")
-    assert set_aside(file) is None
+    for text in ("first", "second"):
+        file.write_text(text)
+        os.utime(file, (86400, 86400))
+        (kept,) = set_aside(file)
+        assert kept.read_text() == text
+        assert not file.exists()
+        assert kept.name.startswith("a.b_1970010")
+        assert kept.name.endswith(".nii.gz")
+    assert len(list(tmp_path.iterdir())) == 2
+    assert set_aside(file) == []
+
+
+def test_files_that_belong_together_stay_together(tmp_path):
+    model, record = tmp_path / "model.pt", tmp_path / "model.json"
+    for file, written in ((model, 86400), (record, 80000)):
+        file.write_text("")
+        os.utime(file, (written, written))
+    kept = set_aside(model, record)
+    assert kept[0].with_suffix(".json") == kept[1]
+
+
+def test_a_folder_is_never_renamed(tmp_path):
+    with pytest.raises(InputError, match="is a folder"):
+        set_aside(tmp_path)
+    assert tmp_path.is_dir()
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
@@ -30,9 +43,19 @@ def test_a_failed_write_leaves_nothing(tmp_path):
         part.write_text("half")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"out.txt: cannot be written .*disk full"):
         write_atomically(file, fail)
     assert file.read_text() == "old"
     assert os.listdir(file.parent) == ["out.txt"]
     write_atomically(file, lambda part: part.write_text("new"))
     assert file.read_text() == "new"
+
+
+def test_a_run_is_checked_before_it_starts(tmp_path):
+    check_run("cpu", [tmp_path / "new" / "folder"])
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written to, because of"):
+        check_run("cpu", [tmp_path / "file" / "folder"])
+    with pytest.raises(InputError, match="device 'abacus' is not to be had here"):
+        check_run("abacus", [])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from conventions import HU_WINDOW, hu_to_unit, unit_to_hu
+from conventions import HU_WINDOW, InputError, hu_to_unit, unit_to_hu
 
 
 def test_paper_window_is_hu_plus_1024_over_2500():
@@ -16,6 +16,13 @@ def test_round_trip_and_clipping(kind):
     hu = kind(np.array([-3024.0, -1024.0, 0.0, 1000.0, 3071.0], dtype=np.float32))
     back = np.asarray(unit_to_hu(hu_to_unit(hu)))
     np.testing.assert_allclose(back, [-1024, -1024, 0, 1000, 1476], atol=1e-3)
+
+
+@pytest.mark.parametrize("window", [(100, -100), (5, 5)])
+def test_an_empty_window_is_refused(window):
+    for convert in (hu_to_unit, unit_to_hu):
+        with pytest.raises(InputError, match="low below high"):
+            convert(torch.zeros(1), window)
 
 
 def test_another_window():

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from monai.utils import CommonKeys
 
@@ -24,6 +25,11 @@ def test_expand_views_lays_each_radiograph_over_the_volume():
         assert torch.equal(lifted[:, 0, :, h, :], image[:, 0])
     for w in range(7):
         assert torch.equal(lifted[:, 1, :, :, w], image[:, 1])
+
+
+def test_a_view_without_a_name_is_refused():
+    with pytest.raises(ValueError, match="3 radiographs"):
+        expand_views(torch.rand(1, 3, 4, 4), 4)
 
 
 def test_keys_are_monais_own():

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import os
 
 import pytest
 import torch
@@ -6,7 +8,7 @@ from ignite.engine import Engine
 from torch import nn
 
 from conventions import InputError
-from engines import ModelRecorder, load_model
+from engines import ModelRecorder, describe_model, load_model
 
 RECORD = {
     "network": {"name": "linear", "arguments": {"size": 3}},
@@ -69,9 +71,33 @@ def test_what_is_no_model_is_refused(model, tmp_path):
     torch.save(nn.Linear(3, 2), path)  # a pickled module could run code: weights_only refuses it
     with pytest.raises(InputError, match="cannot be read as PyTorch weights"):
         load_model(nn.Linear(3, 2), path, RECORD)
-    path.with_suffix(".json").write_text("{")
-    with pytest.raises(InputError, match="is not JSON"):
+    torch.save({"weight": torch.full((2, 3), torch.nan), "bias": torch.zeros(2)}, path)
+    with pytest.raises(InputError, match="'weight' is not finite"):
         load_model(nn.Linear(3, 2), path, RECORD)
+    for text, words in (("{", "is not JSON"), ("[]", "is not the record")):
+        path.with_suffix(".json").write_text(text)
+        with pytest.raises(InputError, match=words):
+            load_model(nn.Linear(3, 2), path, RECORD)
+
+
+def test_patients_the_model_has_seen_are_refused(model):
+    _, path = model
+    record = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**record, "patients": ["1", "2"]}))
+    load_model(nn.Linear(3, 2), path, RECORD, held_out=["3"])
+    with pytest.raises(InputError, match="trained or chosen on 1 of the 2 patients"):
+        load_model(nn.Linear(3, 2), path, RECORD, held_out=["2", "3"])
+
+
+def test_a_result_names_its_model_and_no_patient(model):
+    _, path = model
+    record = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**record, "patients": ["1"]}))
+    described = describe_model(path)
+    assert described["checkpoint"] == "model.pt"
+    assert described["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert described["geometry"] == "x2ct"
+    assert "patients" not in described
 
 
 def test_without_a_record_it_loads_and_says_so(model, caplog):
@@ -84,7 +110,10 @@ def test_without_a_record_it_loads_and_says_so(model, caplog):
 
 def test_the_model_of_an_earlier_run_is_kept(model):
     network, path = model
-    ModelRecorder(path.parent, {**RECORD, "seed": 1})(Engine(lambda *_: None))
+    os.utime(path.with_suffix(".json"), (80000, 80000))  # the record is older than the best epoch
+    recorder = ModelRecorder(path.parent, {**RECORD, "seed": 1})
+    recorder(Engine(lambda *_: None))
+    recorder(Engine(lambda *_: None))
     kept = list(path.parent.glob("model_*.pt"))
     assert len(kept) == 1
     assert torch.equal(torch.load(kept[0])["weight"], network.weight)

@@ -3,11 +3,14 @@ import json
 import itk
 import nibabel
 import numpy as np
+import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import MetaTensor
 
+from conventions import InputError
 from drr import VolumeGrid
-from export import SYNTHETIC_STATEMENT, WriteNiftid, write_nifti
+from export import SYNTHETIC_STATEMENT, NiftiWriter, write_nifti
 
 GRID = VolumeGrid((6, 8, 10), (2.0, 3.0, 4.0))
 
@@ -43,10 +46,23 @@ def test_an_earlier_result_is_kept(tmp_path):
     assert nibabel.load(tmp_path / "ct.nii.gz").get_fdata().max() == 1
 
 
-def test_dictionary_form_names_the_file_after_the_case(tmp_path):
+def test_handler_names_the_file_after_the_case(tmp_path):
     volume = MetaTensor(torch.full((1, *GRID.shape), 7.4), affine=GRID.affine())
-    WriteNiftid("pred", tmp_path)({"pred": volume, "case": "a.b"})
+
+    def update(engine, _batch):
+        engine.state.batch = [{"case": "a.b"}]
+        return [{"pred": volume}]
+
+    engine = Engine(update)
+    NiftiWriter(tmp_path, record={"checkpoint": "model.pt"}).attach(engine)
+    engine.run([0])
     image = nibabel.load(tmp_path / "a.b.nii.gz")
     assert image.get_fdata().max() == 7
     np.testing.assert_allclose(image.affine, GRID.affine())
-    assert (tmp_path / "a.b.json").is_file()
+    assert json.loads((tmp_path / "a.b.json").read_text())["model"] == {"checkpoint": "model.pt"}
+
+
+def test_what_is_not_finite_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="not finite"):
+        write_nifti(tmp_path / "ct.nii.gz", np.full((3, 3, 3), np.nan), np.eye(4))
+    assert not list(tmp_path.iterdir())

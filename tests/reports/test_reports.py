@@ -46,10 +46,11 @@ def test_figures_and_radiographs_of_a_batch(tmp_path):
         return [output]
 
     engine = Engine(update)
-    CaseFigures(tmp_path).attach(engine)
+    CaseFigures(tmp_path / "cases", radiographs_dir=tmp_path / "radiographs").attach(engine)
     engine.run([0])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "a_lateral.png", "a_pa.png"]
-    back = np.asarray(Image.open(tmp_path / "a_lateral.png")) / 65535
+    found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.png"))
+    assert found == ["cases/a.png", "radiographs/a_lateral.png", "radiographs/a_pa.png"]
+    back = np.asarray(Image.open(tmp_path / "radiographs" / "a_lateral.png")) / 65535
     np.testing.assert_allclose(back, image[1], atol=1e-5)
 
 
@@ -70,3 +71,6 @@ def test_the_summary_as_a_table(tmp_path):
     assert "gain over the mean volume: 3.50 dB" in table
     with pytest.raises(InputError, match=r"holds no readable summary.json"):
         summary_table(tmp_path / "absent")
+    (tmp_path / "summary.json").write_text("[]")
+    with pytest.raises(InputError, match="is not the summary"):
+        summary_table(tmp_path)

@@ -67,10 +67,10 @@ def case(tmp_path, pixels, kind):
     if kind == "dicom":
         (tmp_path / "bad.dcm").write_bytes(b"x")
         return [good, tmp_path / "bad.dcm"]
-    if kind in ("range", "shape"):
-        data = np.full((SIZE, SIZE, 3 if kind == "shape" else 1), 0.5 if kind == "shape" else 7.0, np.float32)
+    if kind in ("range", "shape", "one plane"):
+        data = np.full((SIZE, SIZE, {"range": 2, "shape": 3, "one plane": 1}[kind]), 7.0, np.float32)
         nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "bad.nii.gz")
-        return [good, tmp_path / "bad.nii.gz"]
+        return [tmp_path / "bad.nii.gz"]
     return [good, tmp_path / "bad.png"]
 
 
@@ -78,13 +78,14 @@ def case(tmp_path, pixels, kind):
     ("kind", "words"),
     [
         ("missing", "there is no such file"),
-        ("one view", r"1 radiographs, this model needs 2 \(pa, lateral\)"),
+        ("one view", r"1 radiograph\(s\), this model needs 2 \(pa, lateral\)"),
         ("colour", "RGB image"),
         ("oblong", "32 x 64 pixels are not square"),
         ("garbage", "cannot be read as PNG"),
         ("dicom", "not a PNG or NIfTI"),
         ("range", r"lie in \[0, 1\]"),
-        ("shape", "is not"),
+        ("shape", r"shape \(64, 64, 3\) is not"),
+        ("one plane", "give PNG files"),
     ],
 )
 def test_what_is_no_radiograph_is_refused(tmp_path, pixels, kind, words):

@@ -74,13 +74,17 @@ def test_a_volume_in_other_axes_is_refused(volume):
         ({"film": "x"}, "film style"),
     ],
 )
-def test_unknown_names(volume, options, words):
+def test_unknown_names(options, words):
     with pytest.raises(InputError, match=words):
-        RayCastDRR(GRID, **options)(volume)
+        RayCastDRR(GRID, **options)
 
 
-def test_on_the_device_of_the_volume(volume, device):
-    assert RayCastDRR(GRID)(volume.to(device)).device.type == device.type
+def test_on_the_device_of_the_volume_or_the_one_asked_for(volume, device):
+    on_its_own = RayCastDRR(GRID)(volume.to(device))
+    assert on_its_own.device.type == device.type
+    lent = RayCastDRR(GRID, device=device)(volume)
+    assert lent.device.type == "cpu"
+    torch.testing.assert_close(lent.as_tensor(), on_its_own.cpu().as_tensor(), rtol=0, atol=1 / 255)
 
 
 def test_real_radiographs_show_the_heart_at_the_left_and_the_spine_at_the_right_of_the_lateral(real_data):
