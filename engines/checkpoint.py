@@ -130,8 +130,13 @@ def describe_model(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
 
     Args:
         checkpoint: the model file.
+
+    Returns:
+        Entries for a sidecar or a summary; none where there is no model, which `load_model` refuses.
     """
     file = Path(checkpoint)
+    if not file.is_file():
+        return {}
     record = read_record(file) or {}
     record.pop("patients", None)
     return {**record, "checkpoint": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}

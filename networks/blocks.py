@@ -271,8 +271,10 @@ def decoder_level(in_channels: int, channels: int, out_channels: int) -> nn.Sequ
     )
 
 
-class VolumeHead(nn.Conv3d):
+class HeadConv3d(nn.Conv3d):
     """The last 7x7x7 convolution, to one channel, computed slice by slice.
+
+    Its name holds "Conv", by which MONAI's `normal_init` knows what to initialise.
 
     A 3-D convolution to one channel is slow on CPU (ten times slower than this at 64^3). The same sum is taken as one
     2-D convolution of every slice to seven planes, one for each depth of the kernel, which are then added up shifted.
@@ -339,7 +341,7 @@ class ViewDecoder(nn.Module):
         self.levels = nn.ModuleList(
             ViewDecoderLevel(*level) for level in zip(upsample, reversed(map_channels), channels[1:], strict=True)
         )
-        self.tail = nn.Sequential(conv_norm_relu(3, channels[-1], channels[-1]), VolumeHead(channels[-1]))
+        self.tail = nn.Sequential(conv_norm_relu(3, channels[-1], channels[-1]), HeadConv3d(channels[-1]))
 
 
 class MainDecoder(nn.Module):
@@ -361,5 +363,5 @@ class MainDecoder(nn.Module):
         self.tail = nn.Sequential(
             conv_norm_relu(3, 2 * channels[-1], channels[-1]),
             conv_norm_relu(3, channels[-1], channels[-1]),
-            VolumeHead(channels[-1]),
+            HeadConv3d(channels[-1]),
         )

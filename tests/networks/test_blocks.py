@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import conv3d, instance_norm, relu
 
-from networks.blocks import LiftMap, MergeLifted, VolumeHead
+from networks.blocks import HeadConv3d, LiftMap, MergeLifted
 
 FLOAT64_TOLERANCE = 1e-12
 
@@ -32,7 +32,7 @@ def plain_head(block, feature):
         (LiftMap(3), plain_lift, [(1, 3, 4, 4)]),
         (MergeLifted(3), plain_merge, [(2, 3, 6, 6, 6), (2, 3, 3, 6, 6)]),
         (MergeLifted(3), plain_merge, [(1, 3, 4, 4, 4), (1, 3, 3, 4, 4)]),
-        (VolumeHead(3), plain_head, [(2, 3, 8, 9, 10)]),
+        (HeadConv3d(3), plain_head, [(2, 3, 8, 9, 10)]),
     ],
     ids=["lift", "lift-4", "merge", "merge-4", "head"],
 )
