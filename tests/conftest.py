@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.oracle import MISSING, ORACLE
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -30,11 +32,10 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @pytest.fixture(scope="session")
 def oracle() -> Path:
-    """Numbers of the authors' code: X2CT_ORACLE, or ../shared/oracle."""
-    folder = Path(os.environ.get("X2CT_ORACLE", ROOT.parent / "shared" / "oracle"))
-    if not folder.is_dir():
-        pytest.skip("the oracle is not on this machine: set X2CT_ORACLE")
-    return folder
+    """Numbers of the authors' code; see tests/oracle.py."""
+    if not ORACLE.is_dir():
+        pytest.skip(MISSING)
+    return ORACLE
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,7 @@
 """The training step against the authors' (oracle) and against hand-written steps."""
 
 import json
-import zlib
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +11,7 @@ from engines import X2CTTrainer
 from losses import LSGANLoss, ProjectionLoss, WeightedLosses
 from networks import build_network, from_official
 from networks.convert import official_keys
+from tests.oracle import official_state_dict, random_input
 
 ADAM = {"lr": 2e-4, "betas": (0.5, 0.99)}
 
@@ -47,42 +46,13 @@ def trainer_of(network, discriminator, batch, **options):
     )
 
 
-def filled(keys_file):
-    """A state dict filled by the oracle's rule: every value follows from its name and shape."""
-    state = {}
-    for name, shape in json.loads(keys_file.read_text()).items():
-        shape = list(shape["shape"] if isinstance(shape, dict) else shape)
-        if "base_link.0" in name:
-            shape[0] //= 8  # 64 instead of 128
-        z = np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF).standard_normal(shape)
-        last = name.rsplit(".", 1)[-1]
-        if last == "weight" and len(shape) > 1:
-            z = z * np.sqrt(2 / np.prod(shape[1:]))
-        elif last == "weight":
-            z = 1 + 0.1 * z
-        elif last in ("bias", "running_mean"):
-            z = 0.1 * z
-        elif last == "running_var":
-            z = 0.5 + np.abs(z)
-        else:
-            z = np.zeros(shape)
-        state[name] = torch.tensor(z, dtype=torch.float32)
-    return state
-
-
-def random_input(tag, shape):
-    seed = zlib.crc32(tag.encode()) & 0xFFFFFFFF
-    return torch.tensor(np.random.RandomState(seed).random_sample(shape).astype(np.float32))
-
-
 @pytest.mark.slow
 def test_one_step_gives_the_authors_losses_and_gradients(oracle):
-    keys = oracle / "x2ct" / "keys"
     network = build_network("x2ct_biplanar", image_size=64, dropout=0.0)
-    official = filled(keys / "x2ct_official_keys_G__multiview_network_denseUNetFuse_transposed.json")
+    official = official_state_dict("G__multiview_network_denseUNetFuse_transposed", image_size=64)
     network.load_state_dict(from_official(official, network))
     discriminator = build_network("patchgan_3d", in_channels=3)
-    official = filled(keys / "x2ct_official_keys_D__basic3d_in3.json")
+    official = official_state_dict("D__basic3d_in3")
     discriminator.load_state_dict(from_official(official, discriminator))
     batch = {
         "image": torch.cat([random_input(f"xray{i}_64_b2", (2, 1, 64, 64)) for i in (1, 2)], dim=1),

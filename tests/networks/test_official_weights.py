@@ -1,15 +1,6 @@
-"""The networks against numbers that the authors' own code produced (the oracle).
-
-Its weights and inputs are functions of a name and a shape. The folder is `../shared/oracle` beside the repository, or
-what the environment variable X2CT_ORACLE names.
-"""
+"""The networks against numbers that the authors' own code produced (tests/oracle.py)."""
 
 import copy
-import json
-import math
-import os
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,53 +8,21 @@ import torch
 
 from conventions import InputError
 from networks import PatchDiscriminator3D, X2CTGenerator, from_official
+from tests.oracle import MISSING, X2CT, official_state_dict, random_input
 
-ORACLE = Path(os.environ.get("X2CT_ORACLE", Path(__file__).parents[2] / "../shared/oracle")) / "x2ct"
 GENERATOR_TOLERANCE = 5e-3
 """Largest absolute difference; float32 against float64 differs by up to 8e-4, at an output std of 0.44."""
 DISCRIMINATOR_TOLERANCE = 1e-4
 FLOAT64_TOLERANCE = 1e-6
 """The oracle's float64 run is stored as float32."""
 
-needs_oracle = pytest.mark.skipif(
-    not ORACLE.is_dir(), reason=f"the oracle is not at {ORACLE.resolve()} (set X2CT_ORACLE)"
-)
+needs_oracle = pytest.mark.skipif(not X2CT.is_dir(), reason=MISSING)
 
 BIPLANAR = "G__multiview_network_denseUNetFuse_transposed"
 
 
-def random_state(name):
-    return np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
-
-
-def fill(key, shape):
-    kind = key.rpartition(".")[2]
-    if kind == "num_batches_tracked":
-        return torch.tensor(0)
-    z = random_state(key).standard_normal(shape)
-    if kind == "weight":
-        z = z * math.sqrt(2 / math.prod(shape[1:])) if len(shape) > 1 else 1 + 0.1 * z
-    else:
-        z = 0.5 + np.abs(z) if kind == "running_var" else 0.1 * z
-    return torch.from_numpy(z.astype(np.float32))
-
-
-def random_input(tag, shape):
-    return torch.from_numpy(random_state(tag).random_sample(shape).astype(np.float32))
-
-
-def official_state_dict(keys_name, image_size=128):
-    """The authors' state dict, filled by rule; only the fully connected layer depends on the image size."""
-    listed = json.loads((ORACLE / "keys" / f"x2ct_official_keys_{keys_name}.json").read_text())
-    shapes = {key: list(entry["shape"]) for key, entry in listed.items()}
-    for key, shape in shapes.items():
-        if "base_link.0" in key:
-            shape[0] = shape[0] * image_size**3 // 128**3
-    return {key: fill(key, shape) for key, shape in shapes.items()}
-
-
 def assert_like_oracle(case, tag, tensor, tolerance, stored_as="flat"):
-    stored = np.load(ORACLE / f"{case}.npz")
+    stored = np.load(X2CT / f"{case}.npz")
     assert tensor.numel() == stored[f"{tag}/shape"].prod()
     flat = tensor.flatten()[:: int(stored[f"{tag}/step"])].numpy()
     difference = np.abs(flat - stored[f"{tag}/{stored_as}"]).max()

@@ -1,0 +1,53 @@
+"""Numbers that the authors' own code produced, and the weights and inputs they were produced from.
+
+Weights and inputs are functions of a name and a shape. The numbers lie in `../shared/oracle` beside the repository, or
+where the environment variable X2CT_ORACLE says.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ORACLE = Path(os.environ.get("X2CT_ORACLE", Path(__file__).parents[1] / "../shared/oracle"))
+X2CT = ORACLE / "x2ct"
+MISSING = f"the oracle is not at {ORACLE.resolve()}: set X2CT_ORACLE"
+
+
+def random_state(name: str) -> np.random.RandomState:
+    """The generator that belongs to a name."""
+    return np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
+
+
+def fill(key: str, shape: list[int]) -> torch.Tensor:
+    """The weight that belongs to an official key."""
+    kind = key.rpartition(".")[2]
+    if kind == "num_batches_tracked":
+        return torch.tensor(0)
+    z = random_state(key).standard_normal(shape)
+    if kind == "weight":
+        z = z * math.sqrt(2 / math.prod(shape[1:])) if len(shape) > 1 else 1 + 0.1 * z
+    else:
+        z = 0.5 + np.abs(z) if kind == "running_var" else 0.1 * z
+    return torch.from_numpy(z.astype(np.float32))
+
+
+def random_input(tag: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """The input that belongs to a tag."""
+    return torch.from_numpy(random_state(tag).random_sample(shape).astype(np.float32))
+
+
+def official_state_dict(keys_name: str, image_size: int = 128) -> dict[str, torch.Tensor]:
+    """The authors' state dict, filled by rule; only the fully connected layer depends on the image size."""
+    listed = json.loads((X2CT / "keys" / f"x2ct_official_keys_{keys_name}.json").read_text())
+    shapes = {key: list(entry["shape"]) for key, entry in listed.items()}
+    for key, shape in shapes.items():
+        if "base_link.0" in key:
+            shape[0] = shape[0] * image_size**3 // 128**3
+    return {key: fill(key, shape) for key, shape in shapes.items()}
