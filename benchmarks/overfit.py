@@ -1,11 +1,15 @@
 """Can the network learn at all? Overfit two phantoms and print the PSNR on the way.
 
-Run from the repository: python -m benchmarks.overfit [--steps 450] [--learning_rate 2e-3] [--seed 0]
+Run from the repository: python -m benchmarks.overfit [--steps 2000] [--learning_rate 4e-4] [--seed 0]
 
 Method: the generator of the demo (64^3 voxels, the widths and the linear head of demo.json) without dropout is trained
-with the paper's voxel and projection losses and no discriminator on one batch of two phantoms (seeds 0 and 1, chest
-geometry), with Adam and a constant, then linearly falling rate. The figure is the mean PSNR of the two, peak 2500 HU,
-in training mode: instance norm knows no other. A sound network passes 30 dB.
+with the voxel loss alone on two phantoms (seeds 0 and 1, chest geometry), which take turns, with the paper's Adam and a
+constant, then linearly falling rate. The figure is the mean PSNR of the two, peak 2500 HU, in training mode: instance
+norm knows no other. The goal is 30 dB.
+
+Measured so far (2 cores, 1.5 s a step, 2026-11-24): at a rate of 1e-3, 22.2 dB after 100 steps and 25.6 dB after 280, then
+a setback to 11 dB at step 320 from which it recovers. The default is lower for that reason and has not been run to its
+end.
 """
 
 from __future__ import annotations
@@ -21,7 +25,6 @@ from cohort import thorax_phantom
 from conventions import hu_to_unit
 from drr import VolumeGrid
 from engines import ConstantThenLinear
-from losses import ProjectionLoss, WeightedLosses
 from metrics import psnr
 from networks import build_network
 from transforms import RayCastDRR
@@ -30,46 +33,41 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZE = 64
 
 
-def two_cases() -> tuple[torch.Tensor, torch.Tensor]:
-    """Radiographs (2, 2, 64, 64) and unit volumes (2, 1, 64, 64, 64) of two phantoms."""
+def two_cases() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Radiographs (1, 2, 64, 64) and unit volume (1, 1, 64, 64, 64) of each of two phantoms."""
     grid = VolumeGrid((SIZE, SIZE, SIZE), 320 / SIZE)
     render = RayCastDRR(grid, "chest", "water", "linear", (SIZE, SIZE))
     volumes = [torch.from_numpy(thorax_phantom(seed, grid.shape, 320 / SIZE).volume_hu)[None] for seed in (0, 1)]
-    images = torch.stack([render(volume).as_tensor() for volume in volumes])
-    return images, torch.stack([hu_to_unit(volume) for volume in volumes])
+    return [(render(volume).as_tensor()[None], hu_to_unit(volume)[None]) for volume in volumes]
 
 
-def overfit(steps: int = 450, learning_rate: float = 2e-3, seed: int = 0) -> None:
+def overfit(steps: int = 2000, learning_rate: float = 4e-4, seed: int = 0) -> None:
     """Train on two cases and print the curve.
 
     Args:
-        steps: number of steps.
+        steps: number of steps, one case each.
         learning_rate: of Adam, before it falls.
         seed: of the weights.
     """
     torch.manual_seed(seed)
-    image, label = two_cases()
+    cases = two_cases()
     demo = json.loads((ROOT / "bundle" / "configs" / "demo.json").read_text())
     widths = {key.removeprefix("network_def::"): value for key, value in demo.items() if "network_def::" in key}
     network = build_network("x2ct_biplanar", image_size=SIZE, dropout=0.0, **widths)
-    loss = WeightedLosses(
-        {
-            "reconstruction": {"loss": torch.nn.MSELoss(), "weight": 10.0},
-            "projection": {"loss": ProjectionLoss(), "weight": 10.0},
-        }
-    )
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.5, 0.99))
     schedule = ConstantThenLinear(optimizer, steps // 2, steps - steps // 2)
     start = time.perf_counter()
+    last = [0.0, 0.0]
     for step in range(1, steps + 1):
+        image, label = cases[step % 2]
         optimizer.zero_grad()
         prediction = network(image)
-        sum(loss(prediction, label).values()).backward()
+        (10 * torch.nn.functional.mse_loss(prediction, label)).backward()
         optimizer.step()
         schedule.step()
-        if step % 20 == 0 or step == steps:
-            db = float(psnr(prediction.detach().clip(0, 1), label, 1.0).mean())
-            print(f"step {step:4d}  {time.perf_counter() - start:6.0f} s  PSNR {db:.2f} dB", flush=True)
+        last[step % 2] = float(psnr(prediction.detach().clip(0, 1), label, 1.0))
+        if step % 20 == 0:
+            print(f"step {step:4d}  {time.perf_counter() - start:6.0f} s  PSNR {sum(last) / 2:.2f} dB", flush=True)
 
 
 if __name__ == "__main__":
