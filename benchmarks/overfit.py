@@ -7,9 +7,9 @@ with the voxel loss alone on two phantoms (seeds 0 and 1, chest geometry), which
 constant, then linearly falling rate. The figure is the mean PSNR of the two, peak 2500 HU, in training mode: instance
 norm knows no other. The goal is 30 dB.
 
-Measured so far (2 cores, 1.5 s a step, 2026-11-24): at a rate of 1e-3, 22.2 dB after 100 steps and 25.6 dB after 280, then
-a setback to 11 dB at step 320 from which it recovers. The default is lower for that reason and has not been run to its
-end.
+Measured so far (2 cores, 1.5 s a step, 2026-11-24): at a rate of 1e-3, 22.2 dB after 100 steps and 25.6 dB after 280,
+then a setback to 11 dB at step 320 from which it recovers. The default is lower for that reason and has not been run to
+its end.
 """
 
 from __future__ import annotations
