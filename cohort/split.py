@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from conventions import InputError, set_aside, write_atomically
+from conventions import InputError, set_aside, write_json
 from transforms import NIFTI_SUFFIXES
 
 FOLDS = ("train", "validation", "test")
@@ -119,9 +119,8 @@ def split_cohort(
     manifest = Path(output).resolve() if output is not None else root
     manifest = manifest / MANIFEST_NAME if manifest.is_dir() else manifest
     cases = [_entry(file, patient[file], fold.get(patient[file], "train"), manifest.parent) for file in files]
-    text = json.dumps({"version": 1, "seed": seed, "cases": cases}, indent=4) + "\n"
     set_aside(manifest)
-    return write_atomically(manifest, lambda part: part.write_text(text, encoding="utf-8"))
+    return write_json(manifest, {"version": 1, "seed": seed, "cases": cases})
 
 
 def _entry(file: Path, patient: str, fold: str, base: Path) -> Mapping[str, Any]:

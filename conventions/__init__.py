@@ -5,7 +5,9 @@ from .errors import input_error_in as input_error_in
 from .errors import report_input_errors as report_input_errors
 from .files import check_run as check_run
 from .files import set_aside as set_aside
+from .files import to_json as to_json
 from .files import write_atomically as write_atomically
+from .files import write_json as write_json
 from .hounsfield import HU_AIR as HU_AIR
 from .hounsfield import HU_MAX as HU_MAX
 from .hounsfield import HU_WINDOW as HU_WINDOW

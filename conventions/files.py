@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -83,6 +84,31 @@ def write_atomically(path: FilePath, write: Callable[[Path], object]) -> Path:
         if unfinished.exists():
             unfinished.unlink()
     return file
+
+
+def to_json(content: object) -> str:
+    """Indented JSON with a last newline; enums and paths as text, numbers of other libraries as numbers."""
+    return (
+        json.dumps(content, indent=4, default=lambda value: value.item() if hasattr(value, "item") else str(value))
+        + "\n"
+    )
+
+
+def write_json(path: FilePath, content: object) -> Path:
+    """Write JSON with `write_atomically`.
+
+    Args:
+        path: the file to write; its folder is made.
+        content: what `to_json` takes.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: as `write_atomically`.
+    """
+    text = to_json(content)
+    return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def check_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:

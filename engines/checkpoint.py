@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from conventions import InputError, set_aside, write_atomically
+from conventions import InputError, set_aside, to_json, write_json
 
 logger = logging.getLogger("x2ct.model")
 
@@ -56,8 +56,7 @@ class ModelRecorder:
         self.done = True
         record = record_path(self.checkpoint)
         set_aside(self.checkpoint, record)
-        text = json.dumps(self.record, indent=4, default=_plain) + "\n"
-        write_atomically(record, lambda part: part.write_text(text, encoding="utf-8"))
+        write_json(record, self.record)
 
 
 def load_model(
@@ -89,7 +88,7 @@ def load_model(
         )
     made_with = read_record(file)
     if made_with is not None:
-        _compare_records(file, made_with, json.loads(json.dumps(record, default=_plain)))
+        _compare_records(file, made_with, json.loads(to_json(record)))
         _refuse_seen(file, made_with, held_out)
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
@@ -188,8 +187,3 @@ def _check_shapes(file: Path, weights: Any, expected: Mapping[str, torch.Tensor]
             )
         if not bool(torch.isfinite(weights[name]).all()):
             raise InputError(f"{file}: {name!r} is not finite, so training went wrong; train again at a lower rate")
-
-
-def _plain(value: Any) -> Any:
-    """JSON for what is none yet: enums, tuples, paths and numbers of other libraries."""
-    return value.item() if hasattr(value, "item") else str(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from conventions import Keys, set_aside, write_atomically
+from conventions import Keys, set_aside, write_atomically, write_json
 
 PREDICTION = "prediction"
 
@@ -55,10 +54,9 @@ class SummaryWriter:
         summary["held_out_cases"] = self.cases
         summary["model"] = dict(self.record or {})
 
-        text = json.dumps(summary, indent=4, default=str) + "\n"
         set_aside(self.output_dir / "summary.json", self.output_dir / "cases.csv")
         write_atomically(self.output_dir / "cases.csv", lambda part: self._write_table(part, columns))
-        write_atomically(self.output_dir / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
+        write_json(self.output_dir / "summary.json", summary)
 
     def _write_table(self, path: Path, columns: Mapping[str, list[float]]) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.utils import optional_import
 
-from conventions import InputError, Keys, set_aside, write_atomically
+from conventions import InputError, Keys, set_aside, write_atomically, write_json
 
 nibabel, _ = optional_import("nibabel")
 
@@ -57,8 +56,7 @@ def write_nifti(
     sidecar = file.with_name(file.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     statement = {"synthetic": True, "statement": SYNTHETIC_STATEMENT, "unit": "HU", "model": dict(record or {})}
     set_aside(file, sidecar)
-    text = json.dumps(statement, indent=4, default=str) + "\n"
-    write_atomically(sidecar, lambda part: part.write_text(text, encoding="utf-8"))
+    write_json(sidecar, statement)
     return write_atomically(file, lambda part: nibabel.save(image, part))
 
 
