@@ -41,7 +41,7 @@ def two_cases() -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(render(volume).as_tensor()[None], hu_to_unit(volume)[None]) for volume in volumes]
 
 
-def overfit(steps: int = 2000, learning_rate: float = 4e-4, seed: int = 0) -> None:
+def overfit(steps: int = 1200, learning_rate: float = 5e-4, seed: int = 0) -> None:
     """Train on two cases and print the curve.
 
     Args:
@@ -54,8 +54,8 @@ def overfit(steps: int = 2000, learning_rate: float = 4e-4, seed: int = 0) -> No
     demo = json.loads((ROOT / "bundle" / "configs" / "demo.json").read_text())
     widths = {key.removeprefix("network_def::"): value for key, value in demo.items() if "network_def::" in key}
     network = build_network("x2ct_biplanar", image_size=SIZE, dropout=0.0, **widths)
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.5, 0.99))
-    schedule = ConstantThenLinear(optimizer, steps // 2, steps - steps // 2)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.9, 0.999))
+    schedule = ConstantThenLinear(optimizer, steps // 4, steps - steps // 4)
     start = time.perf_counter()
     last = [0.0, 0.0]
     for step in range(1, steps + 1):

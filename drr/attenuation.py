@@ -1,6 +1,12 @@
-"""From Hounsfield units to linear attenuation."""
+"""From Hounsfield units to linear attenuation, and to the two materials of a polychromatic beam.
+
+Mass attenuation coefficients are NIST's (Hubbell and Seltzer, NISTIR 5632, table 4: water, and cortical bone of ICRU-44
+at 1.92 g/cm3), interpolated in log-log between their energies.
+"""
 
 from __future__ import annotations
+
+import inspect
 
 import torch
 
@@ -10,6 +16,15 @@ MU_WATER = 0.0194
 """Linear attenuation of water at 70 keV in 1/mm: NIST's 0.2059 and 0.1837 cm2/g at 60 and 80 keV, interpolated. Near
 the effective energy of a 120 kVp CT, for which HU are defined."""
 
+BONE_HU = 1590.0
+"""What a CT of 70 keV reads for cortical bone: 0.2616 cm2/g * 1.92 g/cm3 = 0.0502/mm over water's 0.0194/mm."""
+
+MU_WATER_60_KEV = 0.0206
+"""Linear attenuation of water at 60 keV in 1/mm, about the effective energy of a chest radiograph."""
+
+MU_BONE_60_KEV = 0.0604
+"""Linear attenuation of cortical bone at 60 keV in 1/mm: NIST's 0.3148 cm2/g * 1.92 g/cm3."""
+
 PLASTIMATCH_MU_WATER = 0.022
 """Water in plastimatch's `drr` in 1/mm; the program writes a tenth of the line integral."""
 
@@ -17,8 +32,19 @@ PLASTIMATCH_FLOOR_HU = -800.0
 """plastimatch gives no attenuation to a voxel at or below this, so most of the lung vanishes from its DRRs."""
 
 
-def _water(volume_hu: torch.Tensor) -> torch.Tensor:
-    return (MU_WATER * (1 + volume_hu / 1000)).clamp(min=0)
+def _water(volume_hu: torch.Tensor, mu_water: float = MU_WATER) -> torch.Tensor:
+    return (mu_water * (1 + volume_hu / 1000)).clamp(min=0)
+
+
+def _bone(
+    volume_hu: torch.Tensor,
+    mu_water: float = MU_WATER_60_KEV,
+    knee_hu: float = 0.0,
+    slope: float = (MU_BONE_60_KEV - MU_WATER_60_KEV) / BONE_HU,
+) -> torch.Tensor:
+    soft = mu_water * (1 + volume_hu / 1000)
+    at_knee = mu_water * (1 + knee_hu / 1000)
+    return torch.where(volume_hu > knee_hu, at_knee + slope * (volume_hu - knee_hu), soft).clamp(min=0)
 
 
 def _plastimatch(volume_hu: torch.Tensor) -> torch.Tensor:
@@ -26,24 +52,49 @@ def _plastimatch(volume_hu: torch.Tensor) -> torch.Tensor:
     return torch.where(volume_hu > PLASTIMATCH_FLOOR_HU, mu, torch.zeros_like(mu))
 
 
-CURVES = {"water": _water, "plastimatch": _plastimatch}
-"""The curves by name: `water` is the definition of HU solved for mu and clipped at 0; `plastimatch` is what the
-authors' DRRs were made with, for reproducing them only."""
+CURVES = {"water": _water, "bone": _bone, "plastimatch": _plastimatch}
+"""The curves by name: `water` (parameter mu_water) is the definition of HU solved for mu and clipped at 0; `bone`
+(mu_water, knee_hu, and slope in 1/mm per HU above the knee) is bilinear, for a beam of another energy than the CT's, as
+default a radiograph of 60 keV; `plastimatch` is what the authors' DRRs were made with, for reproducing them only."""
 
 
-def hu_to_mu(volume_hu: torch.Tensor, curve: str = "water") -> torch.Tensor:
+def hu_to_mu(volume_hu: torch.Tensor, curve: str = "water", **parameters: float) -> torch.Tensor:
     """Linear attenuation of a CT.
 
     Args:
         volume_hu: HU, any shape, floating point.
         curve: a key of `CURVES`.
+        **parameters: of the curve, as `CURVES` names them.
 
     Returns:
-        mu in 1/mm, same shape, never negative.
+        mu in 1/mm, same shape, never negative. 100 mm of water (0 HU) make a line integral of 100 mu_water.
 
     Raises:
-        InputError: where the curve is unknown.
+        InputError: where the curve or a parameter is unknown.
     """
     if curve not in CURVES:
         raise InputError(f"unknown attenuation curve {curve!r}: choose one of {', '.join(CURVES)}")
-    return CURVES[curve](volume_hu)
+    allowed = list(inspect.signature(CURVES[curve]).parameters)[1:]
+    unknown = sorted(set(parameters) - set(allowed))
+    if unknown:
+        raise InputError(
+            f"curve {curve!r} has no parameter {', '.join(unknown)}: it has {', '.join(allowed) or 'none'}"
+        )
+    return CURVES[curve](volume_hu, **parameters)
+
+
+def material_densities(volume_hu: torch.Tensor) -> torch.Tensor:
+    """Split a CT into water and cortical bone, for `detector.harden_beam`.
+
+    Up to 0 HU a voxel is water of lower density; above, a mixture of water and bone by volume.
+
+    Args:
+        volume_hu: HU, (B, 1, D, H, W).
+
+    Returns:
+        (B, 2, D, H, W): density of water and of cortical bone relative to the pure material, dimensionless. Projected
+        channel by channel they give mm of either.
+    """
+    bone = (volume_hu / BONE_HU).clamp(min=0)
+    water = torch.where(volume_hu > 0, 1 - bone, 1 + volume_hu / 1000).clamp(min=0)
+    return torch.cat([water, bone], dim=1)

@@ -12,18 +12,20 @@ from torch.nn.functional import grid_sample
 
 from conventions import AXIS_DIRECTIONS_LPS
 
-from .geometry import VolumeGrid
+from .grid import VolumeGrid
+from .slices import dominant_axis, is_parallel
 
 
 def rays(view: torch.Tensor, detector_shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The rays of one view, from the source to the centre of each pixel.
+    """The rays of one view, through the centre of each pixel.
 
     Args:
         view: (4, 3) source, detector centre, column step and row step in mm, LPS.
         detector_shape: (rows, columns).
 
     Returns:
-        source (3) and directions (rows, columns, 3), both in mm along (D, H, W).
+        A point and the direction of each ray in mm along (D, H, W), both broadcasting to (rows, columns, 3): the source
+        and the way to the pixel in a cone beam, the pixel and the common direction in a parallel beam.
     """
     axes = torch.tensor(AXIS_DIRECTIONS_LPS, dtype=view.dtype, device=view.device)
     source, centre, column_step, row_step = view @ axes.T
@@ -31,6 +33,8 @@ def rays(view: torch.Tensor, detector_shape: tuple[int, int]) -> tuple[torch.Ten
     row = torch.arange(rows, dtype=view.dtype, device=view.device) - (rows - 1) / 2
     column = torch.arange(columns, dtype=view.dtype, device=view.device) - (columns - 1) / 2
     pixels = centre + row[:, None, None] * row_step + column[None, :, None] * column_step
+    if is_parallel(view):
+        return pixels, centre - source
     return source, pixels - source
 
 
@@ -48,12 +52,11 @@ def project_view(
     Returns:
         (N, rows, columns) in the precision of `mu`. The integral runs along the whole line, also behind the detector.
     """
-    source, directions = rays(view, detector_shape)
+    points, directions = rays(view, detector_shape)
     spacing = torch.tensor(grid.spacing, dtype=view.dtype, device=view.device)
     counts = torch.tensor(grid.shape, dtype=view.dtype, device=view.device)
 
-    central_ray = directions.detach().mean(dim=(0, 1))
-    along = int(torch.argmax(central_ray.abs() / spacing))
+    along = dominant_axis(directions.reshape(-1, 3).mean(dim=0), spacing)
     across = [axis for axis in range(3) if axis != along]
 
     # Where each ray meets the first slice, and how far it moves across from slice to slice, in grid_sample's units
@@ -61,12 +64,12 @@ def project_view(
     half_size = spacing[across] * counts[across] / 2
     slope = directions[..., across] / directions[..., along, None]
     first_slice = -(counts[along] - 1) / 2 * spacing[along]
-    start = (source[across] + (first_slice - source[along]) * slope) / half_size
+    start = (points[..., across] + (first_slice - points[..., along, None]) * slope) / half_size
     step = spacing[along] * slope / half_size
     slices = torch.arange(grid.shape[along], dtype=mu.dtype, device=mu.device)[:, None, None, None]
-    points = start.to(mu.dtype) + slices * step.to(mu.dtype)
+    crossings = start.to(mu.dtype) + slices * step.to(mu.dtype)
 
     stack = mu.movedim(1 + along, 0)
-    sampled = grid_sample(stack, points.flip(-1), mode="bilinear", padding_mode="zeros", align_corners=False)
+    sampled = grid_sample(stack, crossings.flip(-1), mode="bilinear", padding_mode="zeros", align_corners=False)
     step_length = spacing[along] * directions.norm(dim=-1) / directions[..., along].abs()
     return sampled.sum(dim=0) * step_length.to(mu.dtype)

@@ -1,86 +1,185 @@
-"""The public projector: argument checks, batches and the choice of a backend."""
+"""The public projector and its adjoint: argument checks, batches and the choice of a backend."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 
 from conventions import InputError
 
-from .geometry import ConeBeam, VolumeGrid, geometry_tensor
+from . import linear_operator
+from .checks import check_finite, check_numbers, check_view
+from .geometry import Beam
+from .grid import VolumeGrid
 from .joseph import project_view
+from .linear_operator import Projector
+from .slices import SliceMaps, slice_maps
+from .tensor import geometry_tensor, views_of_tensor
 
-BACKENDS = ("auto", "reference")
-
-
-def _as_tensor(
-    views: Sequence[ConeBeam] | torch.Tensor, detector_shape: Sequence[int] | None, device: torch.device
-) -> tuple[torch.Tensor, tuple[int, int]]:
-    """Views as a float64 tensor (1 or B, V, 4, 3), so that positions stay exact, and the detector's shape."""
-    if isinstance(views, torch.Tensor):
-        if views.ndim != 4 or views.shape[-2:] != (4, 3):
-            raise InputError(f"a geometry tensor has the shape (B, views, 4, 3), got {tuple(views.shape)}")
-        if detector_shape is None:
-            raise InputError(
-                "a geometry tensor does not hold the detector's shape: pass detector_shape=(rows, columns)"
-            )
-        return views.to(device, torch.float64), (int(detector_shape[0]), int(detector_shape[1]))
-    shapes = {view.detector_shape for view in views}
-    if len(shapes) != 1:
-        raise InputError(f"the views of one call need one detector shape, got {sorted(shapes)}")
-    return geometry_tensor(views, torch.float64, device), shapes.pop()
+BACKENDS = ("auto", "reference", "eager", "compiled")
+"""`reference` is Joseph's method written to be read, with PyTorch's own gradient; `eager` the fast form in plain tensor
+operations; `compiled` the fast form as kernels that `torch.compile` makes, some seconds at first use; `auto` the faster
+of these two for the device and the view."""
 
 
 def project(
     mu: torch.Tensor,
     grid: VolumeGrid,
-    views: Sequence[ConeBeam] | torch.Tensor,
+    views: Sequence[Beam] | torch.Tensor,
     backend: str = "auto",
     detector_shape: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """Cast rays through volumes: the line integral of mu for each detector pixel.
 
     Args:
-        mu: attenuation (B, 1, D, H, W) in 1/mm, float32 or float64, on any device.
+        mu: attenuation (B, 1, D, H, W) in 1/mm, floating point, on the CPU or a CUDA device.
         grid: the volume's grid, centred on the isocentre.
         views: view objects with one detector shape, or a tensor (1 or B, views, 4, 3) as `geometry_tensor` makes it;
             gradients reach both `mu` and such a tensor.
-        backend: "reference" is Joseph's method written to be read; "auto" takes the fastest there is.
+        backend: one of `BACKENDS`.
         detector_shape: (rows, columns); needed with a tensor only.
 
     Returns:
-        Line integrals (B, views, rows, columns), dimensionless, in the precision of `mu`.
+        Line integrals (B, views, rows, columns), dimensionless: float64 of a float64 `mu`, else float32. The integral
+        runs along the whole line, also behind the detector.
 
     Raises:
-        InputError: where shapes do not fit each other, or a source lies inside the volume.
+        InputError: where shapes do not fit each other, `mu` is not finite, a source lies inside the volume, or the
+            volume reaches behind it.
     """
+    _check_backend(backend)
+    check_numbers("mu", mu, (None, 1, *grid.shape))
+    views, shape = _checked(views, detector_shape, mu.shape[0])
+    dtype = torch.float64 if mu.dtype == torch.float64 else torch.float32
+    volumes = mu[:, 0]
+    if backend == "reference":
+        images = _project_reference(volumes.to(dtype), grid, _exact(views, grid, shape, mu.device), shape)
+    else:
+        images = linear_operator.project(volumes, *_operator(views, grid, shape, backend, mu.device), dtype)
+    check_finite("mu", images)
+    return images
+
+
+def back_project(
+    line_integrals: torch.Tensor,
+    grid: VolumeGrid,
+    views: Sequence[Beam] | torch.Tensor,
+    backend: str = "auto",
+) -> torch.Tensor:
+    """The exact adjoint of `project`: what each voxel gives to an image, taken from the image.
+
+    Not an inverse: <project(mu), y> = <mu, back_project(y)>. Deterministic, the same bits in every run on a machine.
+
+    Args:
+        line_integrals: (B, views, rows, columns), floating point, on the CPU or a CUDA device.
+        grid: of the volume to make.
+        views: view objects, or a tensor (1 or B, views, 4, 3); gradients reach both the images and such a tensor.
+        backend: one of `BACKENDS`.
+
+    Returns:
+        (B, 1, D, H, W) in mm times the unit of the images: float64 of float64 images, else float32.
+
+    Raises:
+        InputError: as `project`.
+    """
+    _check_backend(backend)
+    check_numbers("line_integrals", line_integrals, (None, None, None, None))
+    batch, count, rows, columns = line_integrals.shape
+    views, shape = _checked(views, (rows, columns), batch)
+    views_held = views.shape[1] if isinstance(views, torch.Tensor) else len(views)
+    if views_held != count or shape != (rows, columns):
+        raise InputError(
+            f"line_integrals hold {count} views of {(rows, columns)} pixels, the geometry {views_held} of {shape}"
+        )
+    images = line_integrals.to(torch.float64 if line_integrals.dtype == torch.float64 else torch.float32)
+    device = images.device
+    if backend == "reference":
+        volumes = _back_project_reference(images, grid, _exact(views, grid, shape, device), shape)
+    else:
+        volumes = linear_operator.back_project(images, *_operator(views, grid, shape, backend, device))
+    check_finite("line_integrals", volumes.sum())
+    return volumes[:, None]
+
+
+def _check_backend(backend: str) -> None:
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
-    if mu.ndim != 5 or mu.shape[1] != 1 or tuple(mu.shape[2:]) != grid.shape:
-        raise InputError(f"mu must have the shape (B, 1, D, H, W) with the grid's {grid.shape}, got {tuple(mu.shape)}")
-    geometry, shape = _as_tensor(views, detector_shape, mu.device)
-    batch = mu.shape[0]
-    if geometry.shape[0] not in (1, batch):
-        raise InputError(f"the geometry is for {geometry.shape[0]} volumes, mu holds {batch}")
-    _refuse_source_inside(grid, geometry)
 
-    volumes = mu[:, 0]
+
+Views = tuple[Beam, ...] | torch.Tensor
+
+
+def _checked(
+    views: Sequence[Beam] | torch.Tensor, detector_shape: Sequence[int] | None, batch: int
+) -> tuple[Views, tuple[int, int]]:
+    """Views that fit the batch, and their detector's shape."""
+    if not isinstance(views, torch.Tensor):
+        shapes = {view.detector_shape for view in views}
+        if len(shapes) != 1:
+            raise InputError(f"the views of one call need one detector shape, got {sorted(shapes)}")
+        return tuple(views), shapes.pop()
+    if views.ndim != 4 or views.shape[-2:] != (4, 3):
+        raise InputError(f"a geometry tensor has the shape (B, views, 4, 3), got {tuple(views.shape)}")
+    if detector_shape is None:
+        raise InputError("a geometry tensor does not hold the detector's shape: pass detector_shape=(rows, columns)")
+    if len(views) not in (1, batch):
+        raise InputError(f"the geometry is for {len(views)} volumes, the batch holds {batch}")
+    return views, (int(detector_shape[0]), int(detector_shape[1]))
+
+
+def _exact(views: Views, grid: VolumeGrid, detector_shape: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """The views as a tensor (1 or B, V, 4, 3) of float64, in which positions are exact, checked against the volume."""
+    cases = views_of_tensor(views, detector_shape) if isinstance(views, torch.Tensor) else (views,)
+    for case in cases:
+        for view in case:
+            check_view(view, grid)
+    if isinstance(views, torch.Tensor):
+        return views.to(device, torch.float64)
+    return geometry_tensor(views, torch.float64, device)
+
+
+@functools.lru_cache(maxsize=16)
+def _maps_of_objects(views: tuple[Beam, ...], grid: VolumeGrid, device: torch.device) -> tuple[SliceMaps, ...]:
+    """The maps of view objects, kept for the next call with the same ones."""
+    shape = views[0].detector_shape
+    return tuple(slice_maps(view, grid, shape) for view in _exact(views, grid, shape, device)[0])
+
+
+def _operator(
+    views: Views, grid: VolumeGrid, detector_shape: tuple[int, int], backend: str, device: torch.device
+) -> tuple[torch.Tensor | None, Projector]:
+    """The rays, where their gradient is wanted, and the operator."""
+    if not isinstance(views, torch.Tensor):
+        return None, Projector(grid, (_maps_of_objects(views, grid, device),), backend)
+    geometry = _exact(views, grid, detector_shape, device)
+    maps = [[slice_maps(view, grid, detector_shape) for view in case] for case in geometry]
+    lines = None
+    if geometry.requires_grad and torch.is_grad_enabled():
+        lines = torch.stack([torch.stack([m.lines() for m in case]) for case in maps])
+    return lines, Projector(grid, tuple(tuple(m.detached() for m in case) for case in maps), backend)
+
+
+def _project_reference(
+    volumes: torch.Tensor, grid: VolumeGrid, geometry: torch.Tensor, detector_shape: tuple[int, int]
+) -> torch.Tensor:
+    """(B, D, H, W) -> (B, V, rows, columns), every view of every case by the reference."""
     if geometry.shape[0] == 1:
-        return torch.stack([project_view(volumes, grid, view, shape) for view in geometry[0]], dim=1)
+        return torch.stack([project_view(volumes, grid, view, detector_shape) for view in geometry[0]], dim=1)
     return torch.stack(
         [
-            torch.cat([project_view(volume[None], grid, view, shape) for view in case])
+            torch.cat([project_view(volume[None], grid, view, detector_shape) for view in case])
             for volume, case in zip(volumes, geometry, strict=True)
         ]
     )
 
 
-def _refuse_source_inside(grid: VolumeGrid, geometry: torch.Tensor) -> None:
-    depth, height, width = grid.size
-    half_lps = torch.tensor([width, height, depth], dtype=geometry.dtype, device=geometry.device) / 2
-    sources = geometry.detach()[..., 0, :]
-    inside = (sources.abs() < half_lps).all(dim=-1)
-    if bool(inside.any()):
-        position = [round(v, 1) for v in sources[inside][0].tolist()]
-        raise InputError(f"the source at {position} mm lies inside the volume of {grid.size} mm: enlarge sod")
+def _back_project_reference(
+    images: torch.Tensor, grid: VolumeGrid, geometry: torch.Tensor, detector_shape: tuple[int, int]
+) -> torch.Tensor:
+    """The adjoint as the gradient of the reference; not differentiable again."""
+    with torch.enable_grad():
+        volumes = torch.zeros(len(images), *grid.shape, dtype=images.dtype, device=images.device, requires_grad=True)
+        projected = _project_reference(volumes, grid, geometry.detach(), detector_shape)
+        return torch.autograd.grad(projected, volumes, images.detach())[0]

@@ -2,5 +2,6 @@
 
 from .figures import draw_case as draw_case
 from .figures import draw_losses as draw_losses
+from .figures import draw_radiographs as draw_radiographs
 from .handlers import CaseFigures as CaseFigures
 from .handlers import LossCurves as LossCurves

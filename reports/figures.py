@@ -26,6 +26,9 @@ PLANES = {
 VIEW_LETTERS = {View.PA: ("H", "F", "R", "L"), View.LATERAL: ("H", "F", "A", "P")}
 """View -> letters at the top, bottom, left and right edge of the radiograph."""
 
+RADIOGRAPHS_A_ROW = 4
+"""Of `draw_radiographs`."""
+
 
 def _letters(axes: Any, letters: Sequence[str]) -> None:
     """Name the patient's sides at the edges: right/left, anterior/posterior, head/feet."""
@@ -111,6 +114,37 @@ def draw_losses(
     left.legend(fontsize=8)
     right.plot(list(validation), list(validation.values()), marker="o", markersize=3, linewidth=1.2)
     right.set(xlabel="epoch", ylabel=metric, title="validation")
+    return _save(figure, path)
+
+
+def draw_radiographs(
+    path: str | os.PathLike[str],
+    images: np.ndarray,
+    names: Sequence[str],
+    letters: Sequence[Sequence[str]],
+    title: str = "",
+) -> Path:
+    """Draw radiographs side by side with the patient's sides at their edges, to check directions by eye.
+
+    Args:
+        path: PNG to write.
+        images: (views, rows, columns) in [0, 1].
+        names: of the views.
+        letters: of each view, at the top, bottom, left and right edge.
+        title: of the figure.
+
+    Returns:
+        The file written.
+    """
+    rows = -(-len(names) // RADIOGRAPHS_A_ROW)
+    columns = min(len(names), RADIOGRAPHS_A_ROW)
+    figure = Figure(figsize=(4 * columns, 4.3 * rows + 0.4), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places[len(names) :]:
+        axes.set_axis_off()
+    for axes, image, name, edges in zip(places, images, names, letters, strict=False):
+        _picture(axes, image, name, edges, cmap="gray", vmin=0, vmax=1)
     return _save(figure, path)
 
 

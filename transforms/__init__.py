@@ -6,6 +6,8 @@ from .hounsfield import UnitToHU as UnitToHU
 from .hounsfield import UnitToHUd as UnitToHUd
 from .radiograph import ReadRadiograph as ReadRadiograph
 from .radiograph import ReadRadiographd as ReadRadiographd
+from .raycast import RandRayCastDRR as RandRayCastDRR
+from .raycast import RandRayCastDRRd as RandRayCastDRRd
 from .raycast import RayCastDRR as RayCastDRR
 from .raycast import RayCastDRRd as RayCastDRRd
 from .volume import NIFTI_SUFFIXES as NIFTI_SUFFIXES

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import MapTransform, Randomizable, Transform
 
 from conventions import AXIS_DIRECTIONS_LPS, LPS_TO_RAS, InputError, Keys
-from drr import ConeBeam, VolumeGrid, hu_to_mu, preset, project, to_film
+from drr import Beam, VolumeGrid, geometry_tensor, hu_to_mu, perturb_geometry, preset, project, to_film
 
 
 class RayCastDRR(Transform):
-    """Render the radiographs of a volume, on the device it lies on.
+    """Render the radiographs of a volume, or of a batch of volumes in one call, on the device they lie on.
 
     Args:
         grid: the volume's grid; its centre is the isocentre.
@@ -27,19 +27,21 @@ class RayCastDRR(Transform):
         device: where to render, for example a GPU; None is where the volume lies. The result lies with the volume.
 
     Raises:
-        InputError: where a name is unknown.
+        InputError: where a name is unknown, or the device is not there.
     """
 
     def __init__(
         self,
         grid: VolumeGrid,
-        geometry: str | Sequence[ConeBeam] = "x2ct",
+        geometry: str | Sequence[Beam] = "x2ct",
         curve: str = "plastimatch",
         film: str = "x2ct",
         detector_shape: Sequence[int] = (128, 128),
         device: str | torch.device | None = None,
     ) -> None:
         hu_to_mu(torch.zeros(1), curve), to_film(torch.zeros(1, 1), film)  # refuses an unknown name now
+        if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"device {str(device)!r} is not to be had here; render on 'cpu'")
         self.grid = grid
         self.views = preset(geometry, detector_shape) if isinstance(geometry, str) else tuple(geometry)
         self.curve = curve
@@ -50,30 +52,118 @@ class RayCastDRR(Transform):
         """Render.
 
         Args:
-            volume_hu: (1, D, H, W) on the grid, in HU before windowing.
+            volume_hu: (1, D, H, W) or (B, 1, D, H, W) on the grid, in HU before windowing.
 
         Returns:
-            (views, rows, columns) float32 in [0, 1], bright = dense. Its meta holds the affine and the
-            `spatial_shape` of the *volume's* grid, so that a volume predicted from it is placed right.
+            (views, rows, columns) or (B, views, rows, columns), float32 in [0, 1], bright = dense. Its meta holds the
+            affine and the `spatial_shape` of the *volume's* grid, so that a volume predicted from it is placed right,
+            and under `geometry` the views it was rendered in, (views, 4, 3) or (B, views, 4, 3), LPS, mm.
 
         Raises:
             InputError: where the volume is not on the grid or has other axes.
         """
+        if volume_hu.ndim not in (4, 5):
+            raise InputError(f"a volume has the shape (1, D, H, W) or (B, 1, D, H, W), got {tuple(volume_hu.shape)}")
         affine = self.grid.affine()
         if isinstance(volume_hu, MetaTensor):
             affine = volume_hu.affine.cpu().numpy()
             _check_axes(affine)
             volume_hu = volume_hu.as_tensor()
-        mu = hu_to_mu(volume_hu.to(self.device or volume_hu.device, torch.float32), self.curve)
-        image = to_film(project(mu[None], self.grid, self.views), self.film)[0].to(volume_hu.device)
-        return MetaTensor(image, affine=affine, meta={"spatial_shape": np.array(self.grid.shape)})
+        volumes = volume_hu if volume_hu.ndim == 5 else volume_hu[None]
+        mu = hu_to_mu(volumes.to(self.device or volumes.device, torch.float32), self.curve)
+        views = self._views(len(volumes))
+        line_integrals = project(mu, self.grid, views, detector_shape=self.views[0].detector_shape)
+        images = self._tone(to_film(line_integrals, self.film)).to(volume_hu.device)
+        geometry = views.float() if isinstance(views, torch.Tensor) else geometry_tensor(views)
+        geometry = geometry.expand(len(volumes), -1, -1, -1)
+        if volume_hu.ndim == 4:
+            images, geometry = images[0], geometry[0]
+        return MetaTensor(
+            images, affine=affine, meta={"spatial_shape": np.array(self.grid.shape), "geometry": geometry}
+        )
+
+    def _views(self, batch: int) -> tuple[Beam, ...] | torch.Tensor:
+        """The views of all volumes, or those of each one, (B, views, 4, 3) float64."""
+        return self.views
+
+    def _tone(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+
+class RandRayCastDRR(RayCastDRR, Randomizable):
+    """`RayCastDRR` with views and tone that vary from image to image, as those of real examinations do.
+
+    Every view of every volume is drawn by itself, evenly within plus and minus the given amounts. Nothing is mirrored.
+
+    Args:
+        grid: see `RayCastDRR`, as the next five.
+        geometry: see `RayCastDRR`.
+        curve: see `RayCastDRR`.
+        film: see `RayCastDRR`.
+        detector_shape: see `RayCastDRR`.
+        device: see `RayCastDRR`.
+        sdd: of the source-detector distance in mm.
+        sod: of the source-isocentre distance in mm.
+        angle: turn of the patient about the long axis in degrees.
+        tilt: of the beam to the head or the feet in degrees.
+        shift: of the beam across the patient in mm, along columns and rows.
+        tone: of the logarithm of the gamma that the film is raised to.
+
+    Raises:
+        InputError: where an amount is negative.
+    """
+
+    def __init__(
+        self,
+        grid: VolumeGrid,
+        geometry: str | Sequence[Beam] = "x2ct",
+        curve: str = "plastimatch",
+        film: str = "x2ct",
+        detector_shape: Sequence[int] = (128, 128),
+        device: str | torch.device | None = None,
+        sdd: float = 0.0,
+        sod: float = 0.0,
+        angle: float = 0.0,
+        tilt: float = 0.0,
+        shift: float = 0.0,
+        tone: float = 0.0,
+    ) -> None:
+        super().__init__(grid, geometry, curve, film, detector_shape, device)
+        self.amounts = {
+            "sdd": sdd,
+            "sod": sod,
+            "angle": angle,
+            "tilt": tilt,
+            "shift_columns": shift,
+            "shift_rows": shift,
+            "tone": tone,
+        }
+        for name, amount in self.amounts.items():
+            if not amount >= 0:
+                raise InputError(f"{name} must not be negative, got {amount}")
+        self._drawn: dict[str, torch.Tensor] = {}
+
+    def randomize(self, data: int) -> None:
+        """Draw for a number of volumes: (B, views) of each amount."""
+        shape = (data, len(self.views))
+        self._drawn = {name: torch.from_numpy(self.R.uniform(-a, a, shape)) for name, a in self.amounts.items()}
+
+    def _views(self, batch: int) -> torch.Tensor:
+        self.randomize(batch)
+        moves = {name: drawn for name, drawn in self._drawn.items() if name != "tone"}
+        exact = geometry_tensor(self.views, torch.float64).expand(batch, -1, -1, -1)
+        return perturb_geometry(exact, **moves)
+
+    def _tone(self, images: torch.Tensor) -> torch.Tensor:
+        gamma = torch.exp(self._drawn["tone"]).to(images)[..., None, None]
+        return images.clamp(min=0) ** gamma
 
 
 def _check_axes(affine: np.ndarray) -> None:
     """Refuse a volume whose axes do not run to the feet, the back and the left; a small rotation passes."""
-    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    directions = affine[..., :3, :3] / np.linalg.norm(affine[..., :3, :3], axis=-2, keepdims=True)
     expected = np.array(LPS_TO_RAS)[:, None] * np.array(AXIS_DIRECTIONS_LPS).T
-    if (np.sum(directions * expected, axis=0) < np.sqrt(0.5)).any():
+    if (np.sum(directions * expected, axis=-2) < np.sqrt(0.5)).any():
         raise InputError(
             "the volume's axes do not run to the feet, the back and the patient's left: bring it to the grid "
             "with ResampleToGrid first"
@@ -87,7 +177,7 @@ class RayCastDRRd(MapTransform):
         self,
         keys: KeysCollection,
         grid: VolumeGrid,
-        geometry: str | Sequence[ConeBeam] = "x2ct",
+        geometry: str | Sequence[Beam] = "x2ct",
         curve: str = "plastimatch",
         film: str = "x2ct",
         detector_shape: Sequence[int] = (128, 128),
@@ -96,10 +186,9 @@ class RayCastDRRd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if len(self.keys) != 1:
-            raise InputError(f"RayCastDRRd renders one volume under one key, got {self.keys}")
-        self.image_key = image_key
         self.transform = RayCastDRR(grid, geometry, curve, film, detector_shape, device)
+        self.image_key = image_key
+        _one_key(self)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Render the volume under the key."""
@@ -107,3 +196,54 @@ class RayCastDRRd(MapTransform):
         for key in self.key_iterator(item):
             item[self.image_key] = self.transform(item[key])
         return item
+
+
+class RandRayCastDRRd(MapTransform, Randomizable):
+    """Dictionary-based `RandRayCastDRR`; the views actually used appear under `geometry_key`, (views, 4, 3)."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        grid: VolumeGrid,
+        geometry: str | Sequence[Beam] = "x2ct",
+        curve: str = "plastimatch",
+        film: str = "x2ct",
+        detector_shape: Sequence[int] = (128, 128),
+        device: str | torch.device | None = None,
+        sdd: float = 0.0,
+        sod: float = 0.0,
+        angle: float = 0.0,
+        tilt: float = 0.0,
+        shift: float = 0.0,
+        tone: float = 0.0,
+        image_key: str = Keys.IMAGE,
+        geometry_key: str = Keys.GEOMETRY,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.transform = RandRayCastDRR(
+            grid, geometry, curve, film, detector_shape, device, sdd, sod, angle, tilt, shift, tone
+        )
+        self.image_key = image_key
+        self.geometry_key = geometry_key
+        _one_key(self)
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandRayCastDRRd:
+        """Seed the transform."""
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Render the volume under the key."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            image = self.transform(item[key])
+            item[self.image_key] = image
+            item[self.geometry_key] = image.meta["geometry"]
+        return item
+
+
+def _one_key(transform: MapTransform) -> None:
+    if len(transform.keys) != 1:
+        raise InputError(f"{type(transform).__name__} renders one volume under one key, got {transform.keys}")

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from conventions import InputError
-from drr import ConeBeam, VolumeGrid, geometry_tensor, preset
+from drr import ConeBeam, ParallelBeam, VolumeGrid, geometry_tensor, preset
+from drr.presets import X2CT_ISOCENTRE_SLIP, X2CT_MIRRORED
 
 
 def test_grid_affine_in_ras():
@@ -71,5 +72,150 @@ def test_repr_rebuilds_the_view():
     ],
 )
 def test_contradictions_are_refused(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+CHEST = {"sdd": 1800.0, "sod": 1500.0, "detector_size": 430.0, "detector_shape": (43, 86)}
+
+
+def test_ap_is_displayed_as_pa():
+    pa, ap = ConeBeam.pa(**CHEST), ConeBeam.ap(**CHEST)
+    assert ap.source == (0, -1500, 0)
+    assert ap.column_step == pa.column_step == (5, 0, 0)
+    assert ap.row_step == pa.row_step == (0, 0, -10)
+
+
+def test_oblique_angles_in_a_radiographers_words():
+    assert ConeBeam.oblique(angle=0, **CHEST) == ConeBeam.pa(**CHEST)
+    turned = ConeBeam.oblique(angle=90, **CHEST)
+    lateral = ConeBeam.lateral(detector_side="left", **CHEST)
+    for name in ("source", "detector_centre", "column_step", "row_step"):
+        np.testing.assert_allclose(getattr(turned, name), getattr(lateral, name), atol=1e-9)
+    left_anterior = ConeBeam.oblique(angle=45, **CHEST)
+    assert left_anterior.detector_centre[0] > 0  # the patient's left
+    assert left_anterior.detector_centre[1] < 0  # front is at the detector
+    to_the_head = ConeBeam.oblique(angle=0, tilt=20, **CHEST)
+    assert to_the_head.source[2] == pytest.approx(-1500 * math.sin(math.radians(20)))
+    assert np.dot(to_the_head.row_step, np.subtract(to_the_head.detector_centre, to_the_head.source)) == pytest.approx(
+        0
+    )
+
+
+ANY = [
+    ConeBeam.pa(**CHEST),
+    ConeBeam.lateral(detector_side="right", **CHEST).moved((7, -8, 9)),
+    ConeBeam.oblique(angle=33, tilt=-11, **CHEST),
+    ParallelBeam.oblique(angle=33, tilt=-11, detector_shape=(43, 86)),
+    ParallelBeam.pa(detector_shape=(43, 86)).moved((7, -8, 9)).mirrored(),
+]
+
+
+def ray_through(view, row, column):
+    """A point of a pixel's ray at 70 % of its way, straight from the fields."""
+    pixel = (
+        np.array(view.detector_centre)
+        + (row - (view.detector_shape[0] - 1) / 2) * np.array(view.row_step)
+        + (column - (view.detector_shape[1] - 1) / 2) * np.array(view.column_step)
+    )
+    if isinstance(view, ParallelBeam):
+        return pixel - 123.0 * np.array(view.direction)
+    return np.array(view.source) + 0.7 * (pixel - view.source)
+
+
+@pytest.mark.parametrize("view", ANY)
+def test_points_appear_where_their_ray_ends(view):
+    pixels = [(0, 0), (42, 85), (10.5, 20.25)]
+    points = np.array([ray_through(view, *pixel) for pixel in pixels])
+    np.testing.assert_allclose(view.project_points(points), pixels, atol=1e-9)
+    matrix = -3.0 * view.projection_matrix
+    if isinstance(view, ParallelBeam):
+        back = ParallelBeam.from_projection_matrix(matrix, detector_shape=view.detector_shape)
+    else:
+        normal = np.cross(view.column_step, view.row_step)
+        depth = abs(np.dot(normal, np.subtract(view.detector_centre, view.source))) / np.linalg.norm(normal)
+        back = ConeBeam.from_projection_matrix(matrix, sdd=depth, detector_shape=view.detector_shape)
+        np.testing.assert_allclose(back.source, view.source, atol=1e-9)
+        np.testing.assert_allclose(back.detector_centre, view.detector_centre, atol=1e-9)
+    np.testing.assert_allclose(back.project_points(points), pixels, atol=1e-9)
+    np.testing.assert_allclose(np.abs(back.column_step), np.abs(view.column_step), atol=1e-9)
+
+
+def test_voxels_appear_where_their_centre_does():
+    grid = VolumeGrid((10, 20, 30), (3.0, 2.0, 1.0))
+    view = ConeBeam.oblique(angle=20, **CHEST)
+    # voxel (d, h, w) -> x to the left with w, y to the back with h, z to the head against d
+    expected = view.project_points([[(25 - 14.5) * 1.0, (4 - 9.5) * 2.0, -(8 - 4.5) * 3.0]])
+    np.testing.assert_allclose(view.project_points([[8, 4, 25]], grid), expected)
+
+
+def test_a_point_behind_the_source_has_no_image():
+    assert np.isnan(ConeBeam.pa(**CHEST).project_points([[0, 1600, 0]])).all()
+
+
+def test_magnification_and_field():
+    pa = preset("x2ct")[0]
+    assert pa.magnification() == pytest.approx(949 / 541)
+    assert pa.magnification((0, 100, 0)) == pytest.approx(949 / 441)
+    assert pa.field_at_isocentre == pytest.approx((500 * 541 / 949, 500 * 541 / 949))
+    assert ParallelBeam.pa(detector_size=320).magnification((5, 6, 7)) == 1
+    assert ParallelBeam.pa(detector_size=320).field_at_isocentre == pytest.approx((320, 320))
+
+
+@pytest.mark.parametrize("view", ANY)
+def test_ray_support_is_the_line_integral_of_one(view):
+    grid = VolumeGrid((30, 40, 50), (4.0, 3.0, 2.5))
+    # A dense walk along each ray, counting steps inside the box.
+    half = np.array(grid.size)[::-1] / 2
+    for row, column in ((0, 0), (21, 43), (30, 60), (42, 85)):
+        start = np.array(view.source) if isinstance(view, ConeBeam) else ray_through(view, row, column)
+        towards = ray_through(view, row, column) - start if isinstance(view, ConeBeam) else np.array(view.direction)
+        towards = towards / np.linalg.norm(towards)
+        steps = np.arange(-400, 2000, 0.05)
+        inside = (np.abs(start + steps[:, None] * towards) <= half).all(axis=1)
+        assert view.ray_support(grid)[row, column] == pytest.approx(inside.sum() * 0.05, abs=0.2)
+
+
+def test_the_authors_slip_and_mirroring_are_numbers():
+    pa, lateral = preset("x2ct")
+    slipped = pa.moved(X2CT_ISOCENTRE_SLIP)
+    assert slipped.source == (0, 541, -0.5)
+    assert slipped.detector_centre == (0, -408, -0.5)
+    assert X2CT_MIRRORED == {"pa": True, "lateral": False}
+    assert pa.mirrored().column_step == (-500 / 128, 0, 0)
+    assert pa.mirrored().mirrored() == pa
+    assert lateral.moved((0, 0, 0)) == lateral
+
+
+@pytest.mark.parametrize("view", ANY)
+def test_every_repr_rebuilds_its_view(view):
+    assert eval(repr(view)) == view
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ConeBeam.pa(sdd=1e9, sod=1e8), "use ParallelBeam"),
+        (lambda: ConeBeam.pa(sdd=1800, sod=1500, detector_shape=(128,)), "two positive integers"),
+        (lambda: ConeBeam.pa(sdd=1800, sod=1500).project_points([[1, 2]]), r"shape \(N, 3\)"),
+        (lambda: ParallelBeam.lateral(detector_side="top"), "'left' or 'right'"),
+        (
+            lambda: ParallelBeam(
+                direction=(0, 0, 0), detector_centre=(0, 0, 0), column_step=(1, 0, 0), row_step=(0, 0, -1)
+            ),
+            "must not be zero",
+        ),
+        (
+            lambda: ParallelBeam(
+                direction=(1, 0, 0), detector_centre=(0, 0, 0), column_step=(1, 0, 0), row_step=(0, 0, -1)
+            ),
+            "along the detector's plane",
+        ),
+        (lambda: ConeBeam.from_projection_matrix(np.zeros((4, 4)), sdd=1000), r"shape \(3, 4\)"),
+        (lambda: ConeBeam.from_projection_matrix(ANY[3].projection_matrix, sdd=1000), "no centre of projection"),
+        (lambda: ParallelBeam.from_projection_matrix(ANY[0].projection_matrix), r"last row \(0, 0, 0, w\)"),
+    ],
+)
+def test_other_contradictions_are_refused(make, words):
     with pytest.raises(InputError, match=words):
         make()

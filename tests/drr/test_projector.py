@@ -1,5 +1,6 @@
 """The projector against its definition, the orientation readings of the authors' tool, and closed forms."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,10 +8,13 @@ import pytest
 import torch
 
 from conventions import InputError
-from drr import ConeBeam, VolumeGrid, geometry_tensor, preset, project
+from drr import BACKENDS, ConeBeam, VolumeGrid, back_project, geometry_tensor, preset, project
 
 FLOAT32_TOLERANCE = 1e-6
 """Relative RMSE of float32 against the float64 definition."""
+
+OBLIQUE_FLOAT32_TOLERANCE = 2e-6
+"""The same for a view turned by 25 degrees and tilted by 12."""
 
 
 def joseph_by_definition(mu: np.ndarray, spacing: np.ndarray, view: ConeBeam) -> np.ndarray:
@@ -65,24 +69,36 @@ def oblique(detector_shape):
 VIEWS = [*preset("x2ct", (9, 11)), *preset("chest", (9, 11)), oblique((9, 11))]
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=["x2ct-pa", "x2ct-lateral", "chest-pa", "chest-lateral", "oblique"])
-def test_against_the_definition(view, device):
+IDS = ["x2ct-pa", "x2ct-lateral", "chest-pa", "chest-lateral", "oblique"]
+
+
+@pytest.mark.parametrize(
+    ("view", "backend"),
+    [(view, backend) for view in VIEWS for backend in BACKENDS if backend != "compiled" or view is VIEWS[-1]],
+    ids=[f"{name}-{backend}" for name in IDS for backend in BACKENDS if backend != "compiled" or name == "oblique"],
+)
+def test_against_the_definition(view, backend, device):
     rng = np.random.default_rng(0)
     mu = rng.uniform(0, 0.05, (14, 12, 16))
     grid = VolumeGrid(mu.shape, (16.0, 20.0, 14.0))
     expected = joseph_by_definition(mu, np.array(grid.spacing), view)
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, FLOAT32_TOLERANCE)):
         volume = torch.tensor(mu, dtype=dtype, device=device)[None, None]
-        image = project(volume, grid, [view])[0, 0].double().cpu().numpy()
+        image = project(volume, grid, [view], backend)[0, 0].double().cpu().numpy()
         assert np.sqrt(np.mean((image - expected) ** 2)) <= tolerance * np.sqrt(np.mean(expected**2))
 
 
-def test_float32_against_float64_at_full_size():
-    mu = torch.rand(1, 1, 128, 128, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.05
-    grid = VolumeGrid((128, 128, 128), 2.5)
-    exact = project(mu, grid, preset("x2ct"))
-    single = project(mu.float(), grid, preset("x2ct")).double()
-    assert float((single - exact).square().mean().sqrt() / exact.square().mean().sqrt()) <= FLOAT32_TOLERANCE
+@pytest.mark.parametrize("size", [128, pytest.param(256, marks=pytest.mark.slow)])
+def test_float32_against_float64_at_full_size(size):
+    mu = torch.rand(1, 1, size, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.05
+    grid = VolumeGrid((size, size, size), 320 / size)
+    numbers = {"sdd": 1800, "sod": 1500, "detector_size": 435.2, "detector_shape": (size, size)}
+    views = [ConeBeam.pa(**numbers), ConeBeam.lateral(detector_side="left", **numbers)]
+    views.append(ConeBeam.oblique(angle=25, tilt=12, **numbers))
+    for view, tolerance in zip(views, (FLOAT32_TOLERANCE, FLOAT32_TOLERANCE, OBLIQUE_FLOAT32_TOLERANCE), strict=True):
+        exact = project(mu, grid, [view], "reference")
+        single = project(mu.float(), grid, [view]).double()
+        assert float((single - exact).square().mean().sqrt() / exact.square().mean().sqrt()) <= tolerance
 
 
 def test_water_column_is_its_length():
@@ -189,9 +205,27 @@ def test_a_marker_at_the_left_is_larger_in_the_lateral_of_x2ct_than_of_chest():
         (lambda mu, grid, views: project(mu, grid, torch.zeros(2, 3)), r"\(B, views, 4, 3\)"),
         (
             lambda mu, grid, views: project(mu, grid, geometry_tensor(views).expand(3, -1, -1, -1), "auto", (2, 2)),
-            "for 3 volumes, mu holds 1",
+            "for 3 volumes, the batch holds 1",
         ),
         (lambda mu, grid, views: project(mu, grid, [ConeBeam.pa(sdd=99, sod=1)]), "lies inside the volume"),
+        (
+            lambda mu, grid, views: project(mu, grid, [ConeBeam.pa(sdd=9, sod=5).moved((0, -300, 0))]),
+            "lies behind the source",
+        ),
+        (
+            lambda mu, grid, views: project(mu, grid, [ConeBeam.pa(sdd=9, sod=2).moved((9, 0, 0))]),
+            "reaches behind the source",
+        ),
+        (lambda mu, grid, views: project(mu[:0], grid, views), "mu is empty"),
+        (lambda mu, grid, views: project(mu.long(), grid, views), "must be floating point"),
+        (lambda mu, grid, views: project(mu.numpy(), grid, views), "must be a torch tensor, got ndarray"),
+        (lambda mu, grid, views: project(mu.to("meta"), grid, views), "lies on meta"),
+        (lambda mu, grid, views: project(mu + torch.nan, grid, views), "mu holds values that are not finite"),
+        (lambda mu, grid, views: project(mu + torch.inf, grid, views), "mu holds values that are not finite"),
+        (lambda mu, grid, views: back_project(torch.zeros(1, 3, 128, 128), grid, views), "hold 3 views"),
+        (lambda mu, grid, views: back_project(torch.zeros(1, 2, 64, 128), grid, views), r"\(64, 128\) pixels"),
+        (lambda mu, grid, views: back_project(torch.zeros(2, 128, 128), grid, views), r"\(B, views, rows, columns\)"),
+        (lambda mu, grid, views: back_project(torch.full((1, 2, 128, 128), torch.nan), grid, views), "not finite"),
         (lambda mu, grid, views: project(mu, grid, [views[0], preset("chest", (5, 5))[1]]), "one detector shape"),
     ],
 )
@@ -199,3 +233,46 @@ def test_bad_arguments(call, words):
     grid = VolumeGrid((4, 4, 4), 2.0)
     with pytest.raises(InputError, match=words):
         call(torch.zeros(1, 1, 4, 4, 4), grid, preset("chest"))
+
+
+def test_a_view_beside_the_volume_is_warned_of():
+    grid = VolumeGrid((4, 4, 4), 2.0)
+    beside = ConeBeam.pa(sdd=1800, sod=1650).moved((300, 0, 0))
+    with pytest.warns(UserWarning, match="falls beside the detector"):
+        image = project(torch.ones(1, 1, 4, 4, 4), grid, [beside])
+    assert not image.any()
+
+
+def test_half_precision_is_accumulated_in_single():
+    grid = VolumeGrid((32, 32, 32), 10.0)
+    mu = (torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.05).half()
+    for view in (*preset("chest", (32, 32)), oblique((32, 32))):
+        image = project(mu, grid, [view])
+        assert image.dtype == torch.float32
+        exact = project(mu.double(), grid, [view])
+        assert float((image - exact).square().mean().sqrt() / exact.square().mean().sqrt()) <= FLOAT32_TOLERANCE
+
+
+@pytest.mark.parametrize("view", [VIEWS[0], VIEWS[3], VIEWS[4]], ids=["pa", "lateral", "oblique"])
+def test_memory_of_one_forward(view):
+    """Nothing that grows with the samples: what a forward allocates at its peak, beyond its input, is small."""
+    size = 128
+    view = dataclasses.replace(
+        view,
+        detector_shape=(size, size),
+        column_step=tuple(c / 12 for c in view.column_step),
+        row_step=tuple(c / 12 for c in view.row_step),
+    )
+    grid = VolumeGrid((size, size, size), 2.5)
+    mu = torch.rand(1, 1, size, size, size)
+    project(mu, grid, [view])
+    with torch.profiler.profile(profile_memory=True) as profile:
+        project(mu, grid, [view])
+    held, peak = 0, 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    volume_and_image = 4 * (size**3 + size**2)
+    assert 4 * size**2 < peak
+    assert volume_and_image - 4 * size**2 + peak <= 1.2 * volume_and_image + 4 * size**2

@@ -8,7 +8,7 @@ from ignite.engine import Engine
 from PIL import Image
 
 from conventions import AXIS_DIRECTIONS_LPS, InputError
-from reports import CaseFigures, LossCurves, draw_case
+from reports import CaseFigures, LossCurves, draw_case, draw_radiographs
 from reports.figures import PLANES, VIEW_LETTERS
 from reports.summary import summary_table
 
@@ -74,3 +74,16 @@ def test_the_summary_as_a_table(tmp_path):
     (tmp_path / "summary.json").write_text("[]")
     with pytest.raises(InputError, match="is not the summary"):
         summary_table(tmp_path)
+
+
+def test_radiographs_are_drawn_with_their_letters(tmp_path):
+    images = np.zeros((5, 16, 16))
+    letters = [("H", "F", "R", "L")] * 5
+    path = draw_radiographs(tmp_path / "check.png", images, list("abcde"), letters, "title")
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert (pixels.sum(axis=2) < 60).mean() > 0.3  # black images
+    yellow = (pixels[..., 0] > 200) & (pixels[..., 1] > 200) & (pixels[..., 2] < 80)
+    assert yellow.any()
+    assert pixels.shape[0] > 700  # the fifth stands in a second row
+    one = draw_radiographs(tmp_path / "one.png", images[:1], ["a"], letters[:1])
+    assert Image.open(one).width < Image.open(path).width / 2

@@ -5,8 +5,8 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from conventions import InputError
-from drr import VolumeGrid, hu_to_mu, preset, project
-from transforms import RayCastDRR, RayCastDRRd, ReadVolume, ResampleToGrid
+from drr import VolumeGrid, geometry_tensor, hu_to_mu, preset, project, to_film
+from transforms import RandRayCastDRR, RandRayCastDRRd, RayCastDRR, RayCastDRRd, ReadVolume, ResampleToGrid
 
 GRID = VolumeGrid((32, 32, 32), 10.0)
 
@@ -94,3 +94,73 @@ def test_real_radiographs_show_the_heart_at_the_left_and_the_spine_at_the_right_
     pa, lateral = torch.stack([read(file).as_tensor() for file in files]).mean(0)
     assert float(pa[28:36, 34:42].mean()) > 1.05 * float(pa[28:36, 22:30].mean())
     assert float(lateral[20:40, 38:48].mean()) > 1.05 * float(lateral[20:40, 16:26].mean())
+
+
+def test_a_batch_is_its_cases(volume):
+    render = RayCastDRR(GRID, "chest", "water", "linear", (24, 24))
+    other = volume * 0.5
+    batch = render(torch.stack([volume.as_tensor(), other.as_tensor()]))
+    assert batch.shape == (2, 2, 24, 24)
+    torch.testing.assert_close(batch[0].as_tensor(), render(volume).as_tensor())
+    torch.testing.assert_close(batch[1].as_tensor(), render(other).as_tensor())
+    assert batch.meta["geometry"].shape == (2, 2, 4, 3)
+
+
+def test_the_geometry_of_a_preset_is_told(volume):
+    image = RayCastDRR(GRID, "chest", detector_shape=(24, 24))(volume)
+    torch.testing.assert_close(image.meta["geometry"], geometry_tensor(preset("chest", (24, 24)))[0])
+
+
+JITTER = {"sdd": 20.0, "sod": 15.0, "angle": 4.0, "tilt": 3.0, "shift": 12.0, "tone": 0.2}
+
+
+def test_jitter_tells_the_views_it_used(volume):
+    render = RandRayCastDRRd("label", GRID, "chest", "water", "linear", (24, 24), **{**JITTER, "tone": 0.0})
+    render.set_random_state(3)
+    first, second = render({"label": volume}), render({"label": volume})
+    assert not torch.equal(first["geometry"], second["geometry"])
+    assert first["geometry"].shape == (2, 4, 3)
+    for item in (first, second):
+        mu = hu_to_mu(volume.as_tensor(), "water")[None]
+        expected = to_film(project(mu, GRID, item["geometry"][None], detector_shape=(24, 24)))[0]
+        torch.testing.assert_close(item["image"].as_tensor(), expected, rtol=1e-4, atol=1e-5)
+    again = RandRayCastDRRd("label", GRID, "chest", "water", "linear", (24, 24), **{**JITTER, "tone": 0.0})
+    again.set_random_state(3)
+    assert torch.equal(again({"label": volume})["image"], first["image"])
+
+
+def test_jitter_stays_within_its_amounts(volume):
+    render = RandRayCastDRR(GRID, "chest", "water", "linear", (4, 4), **JITTER).set_random_state(0)
+    exact = geometry_tensor(preset("chest", (4, 4)))[0]
+    distances, angles = [], []
+    for _ in range(40):
+        used = render(volume).meta["geometry"]
+        beam, straight = used[:, 1] - used[:, 0], exact[:, 1] - exact[:, 0]
+        distances.append(beam.norm(dim=-1) - straight.norm(dim=-1))
+        cosine = (beam * straight).sum(-1) / beam.norm(dim=-1) / straight.norm(dim=-1)
+        angles.append(torch.rad2deg(torch.arccos(cosine.clamp(max=1))))
+        assert bool((used[:, 2, 0] + used[:, 2, 1] > 0).all())  # never mirrored
+    distances, angles = torch.stack(distances), torch.stack(angles)
+    assert 15 < float(distances.abs().max()) <= 20.01
+    assert 3 < float(angles.max()) <= 5.01  # 4 and 3 degrees at a right angle
+
+
+def test_tone_is_a_gamma(volume):
+    render = RandRayCastDRR(GRID, "chest", "water", "linear", (24, 24), tone=0.3).set_random_state(0)
+    plain = RayCastDRR(GRID, "chest", "water", "linear", (24, 24))(volume).as_tensor()
+    toned = render(volume).as_tensor()
+    inner = plain > 0.05
+    gamma = torch.log(toned[0][inner[0]]) / torch.log(plain[0][inner[0]])
+    assert float(gamma.std()) < 1e-4
+    assert float(gamma.mean()) != 1
+    assert abs(float(gamma.mean().log())) <= 0.3
+
+
+def test_bad_jitter_and_device():
+    with pytest.raises(InputError, match="tilt must not be negative"):
+        RandRayCastDRR(GRID, tilt=-1.0)
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="'cuda' is not to be had here"):
+            RayCastDRR(GRID, device="cuda")
+    with pytest.raises(InputError, match=r"\(B, 1, D, H, W\)"):
+        RayCastDRR(GRID)(torch.zeros(32, 32, 32))

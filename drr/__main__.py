@@ -1,0 +1,185 @@
+"""`python -m drr CT --output DIR`: radiographs computed from a CT. Ask for `--help`."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from conventions import LPS_TO_RAS, InputError, check_run, report_input_errors, set_aside
+from export import DRR_STATEMENT, new_uid, write_dicom_radiograph, write_png16, write_radiograph_nifti
+from reports import draw_radiographs
+from transforms import NIFTI_SUFFIXES, RayCastDRR, ReadVolume, ResampleToGrid
+
+from . import Beam, ConeBeam, VolumeGrid, hu_to_mu, to_film
+from .itk_file import read_itk
+from .named_views import named_view, oblique_view
+from .view_labels import detector_affine, edge_letters, source_to_patient, view_position, view_record
+
+MIN_SPACING_MM = 1.0
+"""Finer scans are brought to this spacing, unless another is asked for."""
+
+ASSUMED = ("the centre of the scan is the isocentre", "what the scan did not cover is air")
+
+
+def render(
+    ct: str,
+    output: str,
+    views: str | Sequence[str] = "pa,lateral",
+    angles: str | float | Sequence[float] = "",
+    preset: str = "chest",
+    curve: str = "water",
+    film: str = "linear",
+    detector_shape: int | Sequence[int] = 512,
+    spacing: float | None = None,
+    device: str = "cpu",
+) -> None:
+    """Compute radiographs from a CT by ray casting.
+
+    Writes each view as 16-bit PNG, as NIfTI with a JSON sidecar that holds the geometry, and as DICOM; and check.png,
+    all views with the patient's sides. Files of an earlier run are renamed.
+
+    Examples:
+        python -m drr chest.nii.gz --output out
+        python -m drr DICOM_FOLDER --output out --views pa,ap,left_lateral,right_lateral
+        python -m drr chest.mha --output out --views "" --angles "0,45,90" --film film
+        python -m drr chest.nrrd --output out --preset x2ct --curve plastimatch --film x2ct
+
+    Args:
+        ct: a CT in HU: .nii, .nii.gz, .mha, .mhd, .nrrd, or a folder with one DICOM series.
+        output: folder to write to.
+        views: of pa, ap, lateral (the preset's), left_lateral, right_lateral (that side at the detector); parallel_pa
+            and so on for parallel rays.
+        angles: oblique views, in degrees, besides: PA turned about the patient, 45 is left anterior oblique.
+        preset: distances and detector: chest or x2ct.
+        curve: HU to attenuation: water, bone or plastimatch.
+        film: look of the image: linear, film, transmission or x2ct, see docs/drr.md.
+        detector_shape: pixels a side, or "rows,columns".
+        spacing: of the volume that rays are cast through, in mm; by default the scan's smallest, at least 1.
+        device: cpu or cuda.
+    """
+    shape = [int(n) for n in _numbers("detector_shape", detector_shape)]
+    shape = shape * 2 if len(shape) == 1 else shape
+    beams: dict[str, Beam] = {name: named_view(name, preset, shape) for name in _words(views)}
+    for angle in _numbers("angles", angles):
+        beams[f"oblique_{angle:g}"] = oblique_view(angle, preset, shape)
+    if not beams:
+        raise InputError("no view is asked for: give --views or --angles")
+    to_film(hu_to_mu(torch.zeros(1, 1), curve), film)  # refuses an unknown name before the long reading
+    check_run(device, [str(output)])
+    scan = _read(Path(str(ct)))
+    grid = _whole_scan(scan, spacing)
+    volume_hu = ResampleToGrid(grid)(scan)
+    images = RayCastDRR(grid, tuple(beams.values()), curve, film, device=device)(volume_hu).numpy()
+    made_by = {
+        "ct": Path(str(ct)).name,
+        "geometry": preset,
+        "curve": curve,
+        "film": film,
+        "spacing_mm": grid.spacing[0],
+    }
+    _write(Path(str(output)), beams, images, _centre_lps(volume_hu), made_by)
+    print(f"{', '.join(beams)} in {output}; look at {Path(str(output)) / 'check.png'}")
+
+
+def _words(value: Any) -> list[str]:
+    """The words of "a,b" or of a sequence, as fire may hand over either."""
+    words = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    return [word.strip() for word in map(str, words) if word.strip()]
+
+
+def _numbers(name: str, value: Any) -> list[float]:
+    try:
+        return [float(word) for word in _words(value)]
+    except ValueError as error:
+        raise InputError(f"--{name} must be numbers, separated by commas, got {value!r}") from error
+
+
+def _read(path: Path) -> MetaTensor:
+    """(1, X, Y, Z) HU with its affine."""
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
+        return ReadVolume()(path)
+    volume_hu, affine = read_itk(path)
+    return MetaTensor(torch.from_numpy(volume_hu[None]), affine=torch.from_numpy(affine))
+
+
+def _whole_scan(scan: MetaTensor, spacing: float | None) -> VolumeGrid:
+    """Isotropic grid that holds all of a scan."""
+    steps = scan.affine.numpy()[:3, :3]
+    if spacing is None:
+        side = max(MIN_SPACING_MM, float(np.linalg.norm(steps, axis=0).min()))
+    else:
+        side = (_numbers("spacing", spacing) or [0.0])[0]
+        if not side > 0:
+            raise InputError(f"--spacing must be positive, got {spacing!r}")
+    x, y, z = np.abs(steps) @ np.array(scan.shape[1:])
+    return VolumeGrid([math.ceil(extent / side - 1e-3) for extent in (z, y, x)], side)
+
+
+def _centre_lps(volume_hu: MetaTensor) -> np.ndarray:
+    middle = (np.array(volume_hu.shape[1:]) - 1) / 2
+    affine = volume_hu.affine.numpy()
+    return LPS_TO_RAS * (affine[:3, :3] @ middle + affine[:3, 3])
+
+
+def _write(
+    folder: Path, beams: Mapping[str, Beam], images: np.ndarray, isocentre_lps: np.ndarray, made_by: Mapping[str, Any]
+) -> None:
+    files = [folder / f"{name}{suffix}" for name in beams for suffix in (".png", ".nii.gz", ".json", ".dcm")]
+    set_aside(folder / "check.png", *files)
+    study_uid = new_uid()
+    for (name, view), image in zip(beams.items(), images, strict=True):
+        assumed = _assumed(view)
+        record = {
+            "name": name,
+            **view_record(view),
+            "isocentre_in_the_scan_lps_mm": isocentre_lps.tolist(),
+            **made_by,
+            "assumed": assumed,
+        }
+        write_png16(folder / f"{name}.png", image)
+        write_radiograph_nifti(folder / f"{name}.nii.gz", image, detector_affine(view, isocentre_lps), record)
+        _, bottom, _, right = edge_letters(view)
+        write_dicom_radiograph(
+            folder / f"{name}.dcm",
+            image,
+            pixel_spacing=(float(np.linalg.norm(view.row_step)), float(np.linalg.norm(view.column_step))),
+            orientation=(right, bottom),
+            view_position=view_position(view),
+            sdd=view.sdd if isinstance(view, ConeBeam) else None,
+            source_to_patient=source_to_patient(view),
+            description=name,
+            derivation=_derivation(name, view, made_by, assumed),
+            study_uid=study_uid,
+        )
+    letters = [edge_letters(view) for view in beams.values()]
+    title = ", ".join(str(made_by[key]) for key in ("ct", "geometry", "curve", "film"))
+    draw_radiographs(folder / "check.png", images, list(beams), letters, title)
+
+
+def _assumed(view: Beam) -> list[str]:
+    leant_on = source_to_patient(view)
+    if leant_on is None:
+        return list(ASSUMED)
+    return [*ASSUMED, f"the patient leans on a surface {leant_on:g} mm from the source (in the DICOM file only)"]
+
+
+def _derivation(name: str, view: Beam, made_by: Mapping[str, Any], assumed: Sequence[str]) -> str:
+    distances = "parallel rays"
+    if isinstance(view, ConeBeam):
+        distances = f"source to detector {view.sdd:g} mm, source to isocentre {view.sod:g} mm"
+    choices = ", ".join(f"{key} {made_by[key]}" for key in ("geometry", "curve", "film"))
+    return f"{DRR_STATEMENT} View {name}; {distances}; {choices}. Assumed: {'; '.join(assumed)}."
+
+
+if __name__ == "__main__":
+    report_input_errors()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    fire.Fire(render, name="drr")

@@ -1,0 +1,111 @@
+"""The view of a real radiograph from its DICOM tags, with what had to be assumed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+from conventions import InputError
+
+from .geometry import POSES, ConeBeam, Vector
+
+SDD_MM = 1800.0
+"""Source-detector distance of a standing chest film, assumed where the tag is missing."""
+
+HALF_THICKNESS_MM = {"pa": 110.0, "ap": 110.0, "left": 160.0, "right": 160.0}
+"""From the surface that the patient leans on to the isocentre: half an adult's chest, an estimate."""
+
+GAP_MM = 40.0
+"""From the surface that the patient leans on (bucky, table) to the detector behind it: an estimate."""
+
+VIEW_POSITIONS = {"PA": "pa", "AP": "ap", "LL": "left", "RL": "right"}
+"""View Position (0018,5101) -> pose; LL and RL are laterals with the left and the right side at the detector."""
+
+
+class Tags(Protocol):
+    """What is needed of a pydicom Dataset; a dict of keywords does too."""
+
+    def get(self, keyword: str, default: Any = None, /) -> Any:
+        """The value of a keyword."""
+
+
+def _number(tags: Tags, keyword: str) -> float | None:
+    value = tags.get(keyword)
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{keyword} must be a number, got {value!r}") from error
+    if not (math.isfinite(number) and number > 0):
+        raise InputError(f"{keyword} must be positive, got {value!r}")
+    return number
+
+
+def from_dicom_tags(tags: Tags, pose: str | None = None) -> tuple[ConeBeam, tuple[str, ...]]:
+    """The cone beam of a radiograph, the central ray through the middle of the image and of the patient.
+
+    Read are DistanceSourceToDetector (0018,1110), DistanceSourceToPatient (0018,1111), ImagerPixelSpacing (0018,1164),
+    Rows, Columns and ViewPosition (0018,5101). In a radiograph DistanceSourceToPatient ends at the table or bucky that
+    the patient leans on (PS3.3 table C.8-72), not at the patient's middle; half a chest is taken off it.
+
+    Args:
+        tags: a pydicom Dataset, or a mapping of keywords.
+        pose: "pa", "ap", "left" or "right" (lateral, this side at the detector); else ViewPosition says it.
+
+    Returns:
+        The view, and a sentence for everything that was assumed.
+
+    Raises:
+        InputError: where pixel spacing, size or view are missing, or numbers contradict each other.
+    """
+    assumed = []
+    if pose is None:
+        position = str(tags.get("ViewPosition") or "")
+        if position not in VIEW_POSITIONS:
+            raise InputError(f"ViewPosition is {position!r}: pass pose, one of {', '.join(POSES)}")
+        pose = VIEW_POSITIONS[position]
+    if pose not in POSES:
+        raise InputError(f"unknown pose {pose!r}: choose one of {', '.join(POSES)}")
+
+    rows, columns = _number(tags, "Rows"), _number(tags, "Columns")
+    if rows is None or columns is None:
+        raise InputError("Rows and Columns are missing: the image has no size")
+    spacing = tags.get("ImagerPixelSpacing")
+    if not spacing:
+        spacing = tags.get("PixelSpacing")
+        if not spacing:
+            raise InputError("neither ImagerPixelSpacing nor PixelSpacing is there: the size of a pixel is not known")
+        assumed.append("PixelSpacing is the spacing at the detector, since ImagerPixelSpacing is missing")
+    row_spacing, column_spacing = (_number({"ImagerPixelSpacing": s}, "ImagerPixelSpacing") for s in spacing)
+    if row_spacing is None or column_spacing is None:
+        raise InputError(f"ImagerPixelSpacing must be two numbers in mm, got {spacing!r}")
+
+    sdd = _number(tags, "DistanceSourceToDetector")
+    if sdd is None:
+        sdd = SDD_MM
+        assumed.append(f"the source is {sdd:g} mm from the detector, since DistanceSourceToDetector is missing")
+    surface = _number(tags, "DistanceSourceToPatient")
+    if surface is None:
+        surface = sdd - GAP_MM
+        assumed.append(f"the patient leans {GAP_MM:g} mm before the detector, since DistanceSourceToPatient is missing")
+    elif surface >= sdd:
+        raise InputError(
+            f"DistanceSourceToPatient {surface:g} mm must be less than DistanceSourceToDetector {sdd:g} mm"
+        )
+    sod = surface - HALF_THICKNESS_MM[pose]
+    if sod <= 0:
+        raise InputError(f"DistanceSourceToPatient {surface:g} mm is too short for a radiograph of the chest")
+    assumed.append(f"the isocentre lies {HALF_THICKNESS_MM[pose]:g} mm before the surface that the patient leans on")
+    assumed.append("the central ray meets the middle of the image and of the volume")
+
+    (x, y, z), across = POSES[pose]
+    column_step: Vector = (across[0] * column_spacing, across[1] * column_spacing, across[2] * column_spacing)
+    view = ConeBeam(
+        source=(-sod * x, -sod * y, -sod * z),
+        detector_centre=((sdd - sod) * x, (sdd - sod) * y, (sdd - sod) * z),
+        column_step=column_step,
+        row_step=(0.0, 0.0, -row_spacing),
+        detector_shape=(int(rows), int(columns)),
+    )
+    return view, tuple(assumed)

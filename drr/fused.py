@@ -1,0 +1,302 @@
+"""The fast projector and adjoint of any view, and their compiled forms.
+
+Forward, each slice is interpolated where the rays cross it. Backward, every voxel gathers the pixels whose rays pass
+within one voxel of it: they lie in a small rectangle about its projection, whose size is bounded once for the view.
+Nothing is scattered, so the result does not depend on the order of threads.
+
+Written once in plain tensor operations: eager, block by block, or as one kernel by `torch.compile`, which keeps every
+position and weight in registers.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import math
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.nn.functional import grid_sample, pad
+
+from .slices import SliceMaps, write
+
+logger = logging.getLogger("x2ct.drr")
+
+ONE_KERNEL: dict[str, Any] = {"realize_opcount_threshold": 10**6, "realize_reads_threshold": 10**6}
+"""Keep the compiler from writing intermediate positions to memory, which it does with long expressions."""
+
+LARGEST_TILE = 4
+"""Pixels a side that a voxel gathers in one kernel; a larger rectangle is gathered tile by tile."""
+
+MARGIN = 1e-3
+"""Pixels by which the rectangle of a voxel is widened against rounding; the hat weight decides in the end."""
+
+
+_given_up: set[str] = set()
+"""Kinds of devices for which compiling has failed."""
+
+
+def give_up_compiling(device_type: str, error: Exception) -> None:
+    """Say that compiling failed, and do without from now on."""
+    logger.warning("compiling for %s failed, going on without (slower): %s", device_type, str(error).splitlines()[0])
+    _given_up.add(device_type)
+
+
+def can_compile(device_type: str) -> bool:
+    """Whether `torch.compile` finds what it needs: a C++ compiler for the CPU, Triton for a GPU."""
+    return device_type not in _given_up and _finds_compiler(device_type)
+
+
+@functools.cache
+def _finds_compiler(device_type: str) -> bool:
+    """Asked once, and the answer said once."""
+    if device_type == "cuda":
+        from torch.utils._triton import has_triton
+
+        found = has_triton()
+    else:
+        from torch._inductor.cpp_builder import get_cpp_compiler
+        from torch._inductor.exc import InvalidCxxCompiler
+
+        try:
+            found = bool(get_cpp_compiler())
+        except InvalidCxxCompiler:
+            found = False
+    logger.info(
+        "%s: general views are back-projected by %s",
+        device_type,
+        "compiled kernels; the first call compiles for some seconds" if found else "plain tensor operations (slower)",
+    )
+    return found
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any], *variant: int) -> Callable[..., torch.Tensor]:
+    """The compiled form of a function, one for each value of its first arguments, which loops are unrolled to.
+
+    Each is a function of its own to the compiler, which gives up on one after a few recompilations.
+    """
+    code = function.__code__.replace(co_name="_".join([function.__name__, *map(str, variant)]))
+    twin = torch.compile(types.FunctionType(code, function.__globals__), options=ONE_KERNEL)
+    return functools.partial(twin, *variant)
+
+
+# --- forward ---------------------------------------------------------------------------------------------------------
+
+
+def project_slices(volume: torch.Tensor, maps: SliceMaps, dtype: torch.dtype) -> torch.Tensor:
+    """Line integrals of one volume in one view, block by block.
+
+    Args:
+        volume: attenuation (D, H, W) in 1/mm, floating point.
+        maps: of the view.
+        dtype: to compute in, float32 or float64.
+
+    Returns:
+        (rows, columns) in `dtype`.
+    """
+    image = torch.zeros(maps.detector_shape, dtype=dtype, device=volume.device)
+    for _, block, points in sample_points(volume, maps, dtype):
+        image += _interpolate(block, points).sum(0)
+    return image * maps.length.to(dtype)
+
+
+def sample_points(
+    volume: torch.Tensor, maps: SliceMaps, dtype: torch.dtype
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Walk through a volume block by block.
+
+    Yields:
+        Slice numbers (n, 1, 1), the slices (n, u, v), and where the rays cross them (n, rows, columns, 2), (v, u) in
+        `grid_sample`'s units: -1 and 1 are the outer faces of the first and the last voxel.
+    """
+    first, step = maps.keep(("grid", dtype), lambda: _grid_sample_lines(maps, dtype))
+    for start, count in maps.blocks(2 * math.prod(maps.detector_shape)):
+        number = torch.arange(start, start + count, dtype=dtype, device=volume.device)[:, None, None]
+        block = volume.narrow(maps.along, start, count).movedim(maps.along, 0).to(dtype)
+        yield number, block, torch.addcmul(first, number[..., None], step)
+
+
+def _grid_sample_lines(maps: SliceMaps, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where each ray meets slice 0 and its step from slice to slice, (rows, columns, 2) in `grid_sample`'s units."""
+    _, n_u, n_v = maps.shape
+    u, v, u_step, v_step, _ = maps.lines()
+    first = torch.stack([(2 * v + 1) / n_v - 1, (2 * u + 1) / n_u - 1], dim=-1)
+    return first.to(dtype), torch.stack([2 * v_step / n_v, 2 * u_step / n_u], dim=-1).to(dtype)
+
+
+def _interpolate(block: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Bilinear values of slices (n, u, v) at points (n, rows, columns, 2): (n, rows, columns)."""
+    return grid_sample(block[:, None], points, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
+
+
+def line_derivatives(
+    volume: torch.Tensor, weight: torch.Tensor, maps: SliceMaps, lines: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Derivative of the weighted image of one volume in the numbers of its rays.
+
+    Args:
+        volume: attenuation (D, H, W) in 1/mm.
+        weight: of each pixel, (rows, columns).
+        maps: of the view.
+        lines: `maps.lines()`.
+        dtype: to compute in.
+
+    Returns:
+        (5, rows, columns): derivatives of weight * line integral in the five numbers of each ray.
+    """
+    _, n_u, n_v = maps.shape
+    result = torch.zeros_like(lines)
+    scaled = (weight * lines[4]).to(dtype)
+    for number, block, points in sample_points(volume, maps, dtype):
+        with torch.enable_grad():
+            points = points.detach().requires_grad_()
+            values = _interpolate(block.detach(), points)
+            (slope,) = torch.autograd.grad(values, points, scaled.expand_as(values))
+        slope = slope[..., [1, 0]] * slope.new_tensor([2 / n_u, 2 / n_v])
+        result[:2] += slope.sum(0).movedim(-1, 0)
+        result[2:4] += (slope * number[..., None]).sum(0).movedim(-1, 0)
+        result[4] += values.detach().sum(0) * weight
+    return result
+
+
+def _sum_slices(stack: torch.Tensor, first: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """Joseph's sum as one kernel.
+
+    Args:
+        stack: slices (n, u, v).
+        first: u and v of each ray on slice 0, (2, rows, columns).
+        step: their steps from slice to slice, (2, rows, columns).
+    """
+    slices, n_u, n_v = stack.shape
+    number = torch.arange(slices, device=stack.device)[:, None, None]
+    u = first[0] + number * step[0]
+    v = first[1] + number * step[1]
+    low_u, low_v = torch.floor(u), torch.floor(v)
+    part_u, part_v = u - low_u, v - low_v
+    total = torch.zeros((), dtype=first.dtype, device=stack.device)
+    for shift_u, weight_u in ((0, 1 - part_u), (1, part_u)):
+        for shift_v, weight_v in ((0, 1 - part_v), (1, part_v)):
+            i, j = low_u + shift_u, low_v + shift_v
+            inside = (i >= 0) & (i < n_u) & (j >= 0) & (j < n_v)
+            value = stack[number, i.clamp(0, n_u - 1).long(), j.clamp(0, n_v - 1).long()].to(first.dtype)
+            total = total + torch.where(inside, weight_u * weight_v * value, 0.0)
+    return total.sum(0)
+
+
+def project_compiled(volume: torch.Tensor, maps: SliceMaps, dtype: torch.dtype) -> torch.Tensor:
+    """`project_slices` as one compiled kernel."""
+    lines = maps.lines()
+    first, step = lines[:2].to(dtype), lines[2:4].to(dtype)
+    return _compiled(_sum_slices)(volume.movedim(maps.along, 0), first, step) * lines[4].to(dtype)
+
+
+# --- adjoint ---------------------------------------------------------------------------------------------------------
+
+
+def _both_ways(maps: SliceMaps) -> tuple[torch.Tensor, torch.Tensor, tuple[float, float]]:
+    """Homographies to the slices and to the pixels, and the reach of a voxel."""
+    to_slices = maps.homographies()
+    to_pixels = torch.linalg.inv(to_slices)
+    return to_slices, to_pixels, _reach(maps, to_pixels)
+
+
+def _reach(maps: SliceMaps, to_pixels: torch.Tensor) -> tuple[float, float]:
+    """Half the size in pixels (rows, columns) of the rectangle that holds every pixel whose ray a voxel touches.
+
+    A pixel index is a fraction of two linear functions of (u, v); its slope is bounded by the numerators' over the
+    smallest denominator, which a corner of the volume has.
+    """
+    _, n_u, n_v = maps.shape
+    corners = to_pixels.new_tensor([[u, v, 1.0] for u in (-1 - n_u // 2, n_u) for v in (-1 - n_v // 2, n_v)])
+    depth = (corners @ to_pixels[:, 2].T).abs().amin(dim=0)  # of each slice
+    reach = [0.0, 0.0]
+    for _ in range(2):  # the second time with room for what the first one found
+        for axis, pixels in enumerate(maps.detector_shape):
+            ends = to_pixels.new_tensor([-1 - pixels // 2 - reach[axis], pixels - pixels // 2 + reach[axis]])
+            slope = to_pixels[:, axis, :2, None] - to_pixels[:, 2, :2, None] * ends
+            reach[axis] = float((slope.abs().amax(dim=-1).sum(dim=-1) / depth).max())
+    return reach[0] + MARGIN, reach[1] + MARGIN
+
+
+def _gather(
+    tile: int,
+    image: torch.Tensor,
+    to_slices: torch.Tensor,
+    to_pixels: torch.Tensor,
+    corner: torch.Tensor,
+    n_u: int,
+    n_v: int,
+    columns: int,
+) -> torch.Tensor:
+    """Back-project the pixels of one tile beside each voxel's projection onto slices.
+
+    Args:
+        tile: pixels a side.
+        image: rows of `columns` pixels with one pixel of zeros around them, flat.
+        to_slices: homographies from pixels to each slice as `SliceMaps.homographies` gives them, (n, 3, 3).
+        to_pixels: and back.
+        corner: (row, column) from the projection of a voxel to the first pixel of the tile, rounded up.
+        n_u: voxels along u.
+        n_v: voxels along v.
+        columns: of the image without its border.
+
+    Returns:
+        (n, u, v).
+    """
+    rows = image.shape[0] // (columns + 2) - 2
+    u = torch.arange(n_u, dtype=image.dtype, device=image.device)[:, None] - n_u // 2
+    v = torch.arange(n_v, dtype=image.dtype, device=image.device) - n_v // 2
+    to_row, to_column, to_depth = (to_pixels[:, i, :, None, None].unbind(1) for i in range(3))
+    to_u, to_v, to_w = (to_slices[:, i, :, None, None].unbind(1) for i in range(3))
+    w = 1 / (to_depth[0] * u + to_depth[1] * v + to_depth[2])
+    row, column = ((m[0] * u + m[1] * v + m[2]) * w for m in (to_row, to_column))
+    first_row, first_column = torch.ceil(row + corner[0]), torch.ceil(column + corner[1])
+    # From the projection of the voxel to a pixel, a ray moves away from the voxel's centre by small numbers, which keep
+    # their digits: ((u, v) w of the pixel) - (u, v) (w of the pixel), a linear function of the pixel.
+    off_row, off_column = first_row - row, first_column - column
+    u_row, u_column = to_u[0] - u * to_w[0], to_u[1] - u * to_w[1]
+    v_row, v_column = to_v[0] - v * to_w[0], to_v[1] - v * to_w[1]
+    off_u, off_v = u_row * off_row + u_column * off_column, v_row * off_row + v_column * off_column
+    w = w + to_w[0] * off_row + to_w[1] * off_column
+    row_index = [(first_row + (t + rows // 2)).clamp(-1, rows).int() for t in range(tile)]
+    column_index = [(first_column + (t + columns // 2)).clamp(-1, columns).int() for t in range(tile)]
+    total = torch.zeros((), dtype=image.dtype, device=image.device)
+    for i in range(tile):
+        for j in range(tile):
+            depth = 1 / (w + (i * to_w[0] + j * to_w[1]))
+            weight_u = (1 - ((off_u + (i * u_row + j * u_column)) * depth).abs()).clamp(min=0)
+            weight_v = (1 - ((off_v + (i * v_row + j * v_column)) * depth).abs()).clamp(min=0)
+            total = total + weight_u * weight_v * image[(row_index[i] + 1) * (columns + 2) + (column_index[j] + 1)]
+    return total
+
+
+def back_project_slices(volume: torch.Tensor, image: torch.Tensor, maps: SliceMaps, add: bool, compiled: bool) -> None:
+    """The adjoint of `project_slices`.
+
+    Args:
+        volume: (D, H, W) to write to; its dtype is computed in.
+        image: (rows, columns).
+        maps: of the view.
+        add: to what is there already.
+        compiled: as one compiled kernel, or in eager blocks.
+    """
+    slices, n_u, n_v = maps.shape
+    dtype = volume.dtype
+    to_slices, to_pixels, reach = maps.keep("homographies", lambda: _both_ways(maps))
+    taps = [math.ceil(2 * r) for r in reach]
+    tile = min(LARGEST_TILE, max(taps))
+    bordered = pad(image.to(dtype) * maps.length.to(dtype), (1, 1, 1, 1)).flatten()
+    function = _compiled(_gather, tile) if compiled else functools.partial(_gather, tile)
+    blocks = [(0, slices)] if compiled else maps.blocks(2 * n_u * n_v)
+    for first, count in blocks:
+        part = slice(first, first + count)
+        here, back = to_slices[part].to(dtype), to_pixels[part].to(dtype)
+        target = volume.narrow(maps.along, first, count)
+        for number, tap in enumerate(itertools.product(range(0, taps[0], tile), range(0, taps[1], tile))):
+            corner = bordered.new_tensor([t - r for t, r in zip(tap, reach, strict=True)])
+            block = function(bordered, here, back, corner, n_u, n_v, image.shape[1])
+            write(target, block.movedim(0, maps.along), add or number > 0)

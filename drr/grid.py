@@ -1,0 +1,76 @@
+"""The voxel grid of a volume, centred on the isocentre."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from conventions import AXIS_DIRECTIONS_LPS, LPS_TO_RAS, InputError
+
+
+@dataclass(frozen=True)
+class VolumeGrid:
+    """The voxel grid of a volume (D, H, W), centred on the isocentre.
+
+    Args:
+        shape: voxels along D (to the feet), H (to the back) and W (to the left).
+        spacing: voxel spacing in mm, one number or one an axis in the same order.
+
+    Raises:
+        InputError: where a size is not a positive integer or a spacing not a positive number.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+
+    def __init__(self, shape: Sequence[int], spacing: float | Sequence[float]) -> None:
+        steps = [spacing] * 3 if isinstance(spacing, (int, float)) else spacing
+        if len(shape) != 3 or any(n != int(n) or n < 1 for n in shape):
+            raise InputError(f"a grid's shape must be three positive integers (D, H, W), got {shape!r}")
+        if len(steps) != 3 or any(not math.isfinite(s) or s <= 0 for s in steps):
+            raise InputError(f"a grid's spacing must be one or three positive numbers in mm, got {spacing!r}")
+        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
+        object.__setattr__(self, "spacing", tuple(float(s) for s in steps))
+
+    @property
+    def size(self) -> tuple[float, float, float]:
+        """Extent in mm along (D, H, W), from outer face to outer face of the voxels."""
+        d, h, w = (n * s for n, s in zip(self.shape, self.spacing, strict=True))
+        return d, h, w
+
+    def affine(self, centre_lps: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0)) -> np.ndarray:
+        """Affine from a voxel index (d, h, w) to the RAS position in mm, as NIfTI files and MONAI keep it.
+
+        Args:
+            centre_lps: patient position (x, y, z) of the grid's centre in mm, LPS.
+
+        Returns:
+            (4, 4) float64.
+        """
+        steps_lps = np.array(AXIS_DIRECTIONS_LPS).T * self.spacing
+        first_voxel = np.asarray(centre_lps, dtype=float) - steps_lps @ ((np.array(self.shape) - 1) / 2)
+        affine = np.eye(4)
+        affine[:3, :3] = np.array(LPS_TO_RAS)[:, None] * steps_lps
+        affine[:3, 3] = LPS_TO_RAS * first_voxel
+        return affine + 0.0  # no negative zeros
+
+    def positions_lps(self, voxels: np.ndarray) -> np.ndarray:
+        """Positions of voxels in the patient frame.
+
+        Args:
+            voxels: (N, 3) indices (d, h, w), fractions allowed.
+
+        Returns:
+            (N, 3) float64, (x, y, z) in mm, LPS, isocentre at the origin.
+        """
+        affine = self.affine()
+        return (np.asarray(voxels, dtype=float) @ affine[:3, :3].T + affine[:3, 3]) * LPS_TO_RAS
+
+    @property
+    def corners_lps(self) -> np.ndarray:
+        """The eight corners of the box, at the outer faces of its voxels: (8, 3) in mm, LPS."""
+        d, h, w = self.size
+        return np.array([[x, y, z] for x in (-w / 2, w / 2) for y in (-h / 2, h / 2) for z in (-d / 2, d / 2)])

@@ -1,0 +1,199 @@
+"""How the rays of a view cross the slices of a volume: the geometry that every fast projector computes with.
+
+A pixel (row, column) and the point where its ray meets slice k of the volume are related by a homography, and the
+homographies of successive slices differ by a constant matrix: (u, v, 1) ~ (start + k step) (row, column, 1), with u and
+v the indices across the slice. Everything else follows from these two matrices: the position of each ray, whether rows
+and columns can be treated apart, and which pixels a voxel touches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+
+from conventions import AXIS_DIRECTIONS_LPS
+
+from .geometry import AT_INFINITY_MM
+from .grid import VolumeGrid
+
+T = TypeVar("T")
+
+NEGLIGIBLE = 1e-9
+"""Voxels by which a ray may stray before its row and its column are no longer independent."""
+
+BLOCK_SHARE = 12
+"""The fast paths work on blocks of slices that need this part of a volume's memory at a time."""
+
+SMALLEST_BLOCK = 2**16
+"""Elements below which cutting a block further would cost more time than it saves memory."""
+
+
+def is_parallel(view: torch.Tensor) -> bool:
+    """Whether a view (4, 3) has its source at infinity, as `geometry_tensor` writes a `ParallelBeam`."""
+    return float((view[0] - view[1]).detach().norm()) > AT_INFINITY_MM
+
+
+def dominant_axis(central_ray: torch.Tensor, spacing: torch.Tensor) -> int:
+    """The axis (of D, H, W) that the central ray crosses most voxels of; one for the whole view."""
+    return int(torch.argmax(central_ray.detach().abs() / spacing))
+
+
+@dataclass(frozen=True, eq=False)
+class SliceMaps:
+    """The homographies of one view. Tensors are float64, so that positions stay exact to 1e-12 voxels.
+
+    Args:
+        along: the axis (of D, H, W) that is marched along.
+        shape: voxels along (slices, u, v).
+        detector_shape: (rows, columns).
+        start: (3, 3), from (row, column, 1) to (u, v, 1) on slice 0.
+        step: (3, 3), added from slice to slice; its last row is zero.
+        length: (rows, columns), mm of ray between two slices.
+    """
+
+    along: int
+    shape: tuple[int, int, int]
+    detector_shape: tuple[int, int]
+    start: torch.Tensor
+    step: torch.Tensor
+    length: torch.Tensor
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """A table of this view, made when first asked for and kept as long as the view's maps are."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    @property
+    def across(self) -> tuple[int, int]:
+        """The two axes (of D, H, W) across the slices, u and v."""
+        u, v = (axis for axis in range(3) if axis != self.along)
+        return u, v
+
+    def detached(self) -> SliceMaps:
+        """The same numbers without their gradient."""
+        return replace(self, start=self.start.detach(), step=self.step.detach(), length=self.length.detach())
+
+    def blocks(self, per_slice: int) -> Iterator[tuple[int, int]]:
+        """Cut the slices into blocks whose working memory is small beside the volume's.
+
+        Args:
+            per_slice: elements that one slice needs.
+
+        Yields:
+            First slice and number of slices of each block.
+        """
+        slices = self.shape[0]
+        count = max(1, max(SMALLEST_BLOCK, math.prod(self.shape) // BLOCK_SHARE) // per_slice)
+        for first in range(0, slices, count):
+            yield first, min(count, slices - first)
+
+    def lines(self) -> torch.Tensor:
+        """Every ray as numbers: (5, rows, columns) with u and v on slice 0, their steps, and the length."""
+        rows, columns = (torch.arange(n, dtype=self.start.dtype, device=self.start.device) for n in self.detector_shape)
+        numerators = (self.start[0], self.start[1], self.step[0], self.step[1], self.start[2])
+        u, v, u_step, v_step, w = (a * rows[:, None] + (b * columns + c) for a, b, c in numerators)
+        return torch.stack([u / w, v / w, u_step / w, v_step / w, self.length])
+
+    @cached_property
+    def separable(self) -> bool:
+        """Whether u depends on one detector axis only and v on the other, as for PA and lateral."""
+        return self.pixel_axes is not None
+
+    @cached_property
+    def pixel_axes(self) -> tuple[int, int] | None:
+        """The detector axes (0 rows, 1 columns) that u and v depend on; None where they are not separable."""
+        rows, columns = self.detector_shape
+        extent = torch.tensor([rows, columns], dtype=self.start.dtype, device=self.start.device)
+        depth = float(self.start[2, 2].abs())
+        reach = (self.start[:, :2].abs() + self.shape[0] * self.step[:, :2].abs()) * extent / depth
+        # reach[2] is relative to the depth: it moves a ray by that part of its index.
+        if float(reach[2].max()) * max(self.shape) > NEGLIGIBLE:
+            return None
+        for u, v in ((0, 1), (1, 0)):
+            if float(reach[0, v]) <= NEGLIGIBLE and float(reach[1, u]) <= NEGLIGIBLE:
+                return u, v
+        return None
+
+    def positions(self, across: int) -> torch.Tensor:
+        """Where rays cross the slices along u (0) or v (1), of a separable view: (slices, pixels along its axis)."""
+        assert self.pixel_axes is not None
+        axis = self.pixel_axes[across]
+        pixel = torch.arange(self.detector_shape[axis], dtype=self.start.dtype, device=self.start.device)
+        first, step = (m[across, axis] * pixel + m[across, 2] for m in (self.start, self.step))
+        slices = torch.arange(self.shape[0], dtype=self.start.dtype, device=self.start.device)
+        return (first + slices[:, None] * step) / self.start[2, 2]
+
+    def homographies(self) -> torch.Tensor:
+        """From pixels to each slice: (slices, 3, 3), w = 1 at the detector's middle.
+
+        Both are counted from the middle (`n // 2`), where float32 has the most digits left for the fraction.
+        """
+        rows, columns = (n // 2 for n in self.detector_shape)
+        u, v = (n // 2 for n in self.shape[1:])
+        from_middle = self.start.new_tensor([[1, 0, rows], [0, 1, columns], [0, 0, 1]])
+        to_middle = self.start.new_tensor([[1, 0, -u], [0, 1, -v], [0, 0, 1]])
+        slices = torch.arange(self.shape[0], dtype=self.start.dtype, device=self.start.device)
+        maps = to_middle @ (self.start + slices[:, None, None] * self.step) @ from_middle
+        return maps / maps[:1, 2:, 2:]
+
+
+def slice_maps(view: torch.Tensor, grid: VolumeGrid, detector_shape: tuple[int, int]) -> SliceMaps:
+    """The homographies of a view, differentiable in the view.
+
+    Args:
+        view: (4, 3) float64, in mm, LPS, as in `geometry_tensor`.
+        grid: the volume's grid.
+        detector_shape: (rows, columns).
+    """
+    axes = view.new_tensor(AXIS_DIRECTIONS_LPS)
+    spacing, counts = view.new_tensor(grid.spacing), view.new_tensor(grid.shape)
+    source, centre, column_step, row_step = view @ axes.T  # in mm along (D, H, W)
+    rows, columns = detector_shape
+    first_pixel = centre - (rows - 1) / 2 * row_step - (columns - 1) / 2 * column_step
+    central_ray = centre - source
+    along = dominant_axis(central_ray, spacing)
+    u, v = (axis for axis in range(3) if axis != along)
+    shape = (grid.shape[along], grid.shape[u], grid.shape[v])
+    zero = view.new_zeros(3)
+
+    if is_parallel(view):
+        pixels = torch.stack([row_step, column_step, first_pixel], dim=1) / spacing[:, None]
+        pixels = pixels + (counts - 1)[:, None] / 2 * view.new_tensor([0.0, 0.0, 1.0])
+        slope = central_ray / spacing / (central_ray[along] / spacing[along])
+        last = view.new_tensor([0.0, 0.0, 1.0])
+        start = torch.stack([pixels[u] - pixels[along] * slope[u], pixels[v] - pixels[along] * slope[v], last])
+        step = torch.stack([slope[u] * last, slope[v] * last, zero])
+        length = spacing[along] * central_ray.norm() / central_ray[along].abs()
+        return SliceMaps(along, shape, detector_shape, start, step, length.expand(detector_shape))
+
+    directions = torch.stack([row_step, column_step, first_pixel - source], dim=1)
+    scaled = directions / spacing[:, None]
+    point = source / spacing + (counts - 1) / 2
+    start = torch.stack(
+        [
+            point[u] * scaled[along] - point[along] * scaled[u],
+            point[v] * scaled[along] - point[along] * scaled[v],
+            scaled[along],
+        ]
+    )
+    step = torch.stack([scaled[u], scaled[v], zero])
+    row, column = (torch.arange(n, dtype=view.dtype, device=view.device) for n in detector_shape)
+    squares = sum((a * row[:, None] + (b * column + c)) ** 2 for a, b, c in directions)
+    a, b, c = directions[along]
+    length = spacing[along] * torch.sqrt(squares) / (a * row[:, None] + (b * column + c)).abs()
+    return SliceMaps(along, shape, detector_shape, start, step, length)
+
+
+def write(target: torch.Tensor, block: torch.Tensor, add: bool) -> None:
+    """Put a block in its place, over what is there or on top of it."""
+    if add:
+        target.add_(block)
+    else:
+        target.copy_(block)

@@ -1,0 +1,130 @@
+"""Views as one tensor, and back: the form that the projector, jittered samples and geometry-aware networks take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from conventions import InputError
+
+from .geometry import AT_INFINITY_MM, Beam, ConeBeam, ParallelBeam
+
+PARALLEL_SOURCE_MM = 1e8
+"""Where a geometry tensor puts the source of a parallel beam: so far that float32 keeps its direction to 1e-7."""
+
+
+def geometry_tensor(
+    views: Sequence[Beam], dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+) -> torch.Tensor:
+    """Views as numbers, as the projector and geometry-aware networks take them.
+
+    Args:
+        views: one or more views.
+        dtype: of the result.
+        device: of the result.
+
+    Returns:
+        (1, views, 4, 3) in mm, LPS: source, detector centre, column step, row step. Broadcasts over a batch. The source
+        of a parallel beam stands `PARALLEL_SOURCE_MM` before the detector's centre.
+    """
+    rows = []
+    for view in views:
+        if isinstance(view, ParallelBeam):
+            source = np.array(view.detector_centre) - PARALLEL_SOURCE_MM * np.array(view.direction)
+        else:
+            source = np.array(view.source)
+        rows.append([source.tolist(), view.detector_centre, view.column_step, view.row_step])
+    return torch.tensor([rows], dtype=dtype, device=device)
+
+
+def views_of_tensor(geometry: torch.Tensor, detector_shape: Sequence[int]) -> tuple[tuple[Beam, ...], ...]:
+    """The way back from `geometry_tensor`.
+
+    Args:
+        geometry: (B, views, 4, 3) in mm, LPS.
+        detector_shape: (rows, columns), which the tensor does not hold.
+
+    Returns:
+        The views of each of the B cases.
+
+    Raises:
+        InputError: where the tensor has another shape, or its numbers contradict each other.
+    """
+    if geometry.ndim != 4 or geometry.shape[-2:] != (4, 3):
+        raise InputError(f"a geometry tensor has the shape (B, views, 4, 3), got {tuple(geometry.shape)}")
+    return tuple(
+        tuple(_beam(rows, (int(detector_shape[0]), int(detector_shape[1]))) for rows in case)
+        for case in geometry.detach().cpu().double().tolist()
+    )
+
+
+def _beam(rows: list[list[float]], detector_shape: tuple[int, int]) -> Beam:
+    source, centre, column_step, row_step = ((row[0], row[1], row[2]) for row in rows)
+    if math.dist(source, centre) > AT_INFINITY_MM:
+        direction = (centre[0] - source[0], centre[1] - source[1], centre[2] - source[2])
+        return ParallelBeam(
+            direction=direction,
+            detector_centre=centre,
+            column_step=column_step,
+            row_step=row_step,
+            detector_shape=detector_shape,
+        )
+    return ConeBeam(
+        source=source,
+        detector_centre=centre,
+        column_step=column_step,
+        row_step=row_step,
+        detector_shape=detector_shape,
+    )
+
+
+def perturb_geometry(
+    geometry: torch.Tensor,
+    *,
+    sdd: torch.Tensor | float = 0.0,
+    sod: torch.Tensor | float = 0.0,
+    angle: torch.Tensor | float = 0.0,
+    tilt: torch.Tensor | float = 0.0,
+    shift_columns: torch.Tensor | float = 0.0,
+    shift_rows: torch.Tensor | float = 0.0,
+) -> torch.Tensor:
+    """Views that are slightly off, as real ones are; differentiable.
+
+    Args:
+        geometry: (B, views, 4, 3) in mm, LPS.
+        sdd: added to the source-detector distance in mm; this and the others are one number or (B, views).
+        sod: added to the source-isocentre distance in mm.
+        angle: turn of source and detector about the patient's long axis (z) in degrees.
+        tilt: degrees by which the beam points to the head.
+        shift_columns: move of source and detector along the image's columns direction (to its right) in mm.
+        shift_rows: move of source and detector down the image in mm.
+
+    Returns:
+        (B, views, 4, 3).
+    """
+    source, centre, column_step, row_step = geometry.unbind(-2)
+
+    def amount(value: torch.Tensor | float) -> torch.Tensor:
+        return torch.as_tensor(value, dtype=geometry.dtype, device=geometry.device).expand(source.shape[:-1])[..., None]
+
+    distance = (centre - source).norm(dim=-1, keepdim=True)
+    beam = (centre - source) / distance
+    right = column_step / column_step.norm(dim=-1, keepdim=True)
+    down = row_step / row_step.norm(dim=-1, keepdim=True)
+    shift = amount(shift_columns) * right + amount(shift_rows) * down
+    source = source - amount(sod) * beam + shift
+    centre = source + (distance + amount(sdd)) * beam
+    vectors = [source, centre, column_step, row_step]
+    up = source.new_tensor([0.0, 0.0, 1.0]).expand_as(source)
+    for axis, degrees in ((right, -amount(tilt)), (up, amount(angle))):
+        vectors = [_turned(vector, axis, torch.deg2rad(degrees)) for vector in vectors]
+    return torch.stack(vectors, dim=-2)
+
+
+def _turned(vector: torch.Tensor, axis: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Rodrigues' rotation of vectors (..., 3) about unit axes by angles (..., 1) in radians."""
+    along = (axis * vector).sum(dim=-1, keepdim=True) * axis
+    return along + torch.cos(angle) * (vector - along) + torch.sin(angle) * torch.linalg.cross(axis, vector, dim=-1)

@@ -1,0 +1,193 @@
+"""Radiographs computed from a CT as PNG, NIfTI and DICOM, each but the PNG saying that no X-ray machine took it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.utils import optional_import
+
+from conventions import InputError, set_aside, write_atomically, write_json
+
+nibabel, _ = optional_import("nibabel")
+pydicom, has_pydicom = optional_import("pydicom")
+Image, _ = optional_import("PIL.Image")
+
+DRR_STATEMENT = (
+    "Radiograph computed from a CT by ray casting. Not acquired by an X-ray machine, not a measurement, "
+    "not for diagnosis."
+)
+
+_HEADER_NOTE = "COMPUTED radiograph from CT, not acquired"
+"""The same in the 80 characters of the NIfTI `descrip` field."""
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+
+FilePath = str | os.PathLike[str]
+
+
+def new_uid() -> str:
+    """A DICOM UID that no other image has (PS3.5 B.2)."""
+    return f"2.25.{uuid.uuid4().int}"
+
+
+def _sixteen_bit(path: FilePath, image: np.ndarray) -> np.ndarray:
+    if image.ndim != 2 or not np.isfinite(image).all():
+        raise InputError(f"{path}: a radiograph has rows and columns of finite values, got the shape {image.shape}")
+    return np.rint(image.clip(0, 1) * 65535).astype(np.uint16)
+
+
+def write_png16(path: FilePath, image: np.ndarray) -> Path:
+    """Write a radiograph as a grey PNG of 16 bit.
+
+    Args:
+        path: file to write; a file of an earlier run is renamed, not overwritten.
+        image: (rows, columns) in [0, 1], bright = dense; 1 becomes 65535.
+
+    Returns:
+        The file written.
+
+    Raises:
+        InputError: where pixels are not finite.
+    """
+    picture = Image.fromarray(_sixteen_bit(path, image))
+    set_aside(path)
+    return write_atomically(path, lambda part: picture.save(part, format="PNG"))
+
+
+def write_radiograph_nifti(
+    path: FilePath, image: np.ndarray, affine: np.ndarray, record: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a radiograph as NIfTI that lies where the detector stood, and beside it a JSON sidecar.
+
+    Args:
+        path: file to write, ending in .nii or .nii.gz; a file of an earlier run is renamed, not overwritten.
+        image: (rows, columns) in [0, 1], bright = dense.
+        affine: (4, 4) index (column, row, 0) to RAS position in mm.
+        record: what made it (view, curve, film), copied into the sidecar.
+
+    Returns:
+        The NIfTI file written, float32 (columns, rows, 1); the sidecar has the same name with .json.
+
+    Raises:
+        InputError: where pixels are not finite.
+    """
+    file = Path(path)
+    _sixteen_bit(file, image)
+    nifti = nibabel.Nifti1Image(image.T[..., None].astype(np.float32), affine)
+    nifti.header["descrip"] = _HEADER_NOTE.encode()
+    nifti.header.set_xyzt_units("mm")
+    nifti.set_sform(affine, code="scanner")
+    nifti.set_qform(affine, code="scanner")
+    sidecar = file.with_name(file.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    set_aside(file, sidecar)
+    statement = {"computed_from_ct": True, "statement": DRR_STATEMENT, "unit": "film value, 0 to 1, bright = dense"}
+    write_json(sidecar, {**statement, **(record or {})})
+    return write_atomically(file, lambda part: nibabel.save(nifti, part))
+
+
+def write_dicom_radiograph(
+    path: FilePath,
+    image: np.ndarray,
+    *,
+    pixel_spacing: Sequence[float],
+    orientation: Sequence[str] = (),
+    view_position: str = "",
+    sdd: float | None = None,
+    source_to_patient: float | None = None,
+    description: str = "",
+    derivation: str = DRR_STATEMENT,
+    study_uid: str | None = None,
+) -> Path:
+    """Write a radiograph as a DICOM Secondary Capture marked as derived, without a patient.
+
+    The modality is OT, not DX: an image that no X-ray machine took must not pass for an examination in a worklist or a
+    hanging protocol. The tags of the geometry are those of a radiograph.
+
+    Args:
+        path: file to write; a file of an earlier run is renamed, not overwritten.
+        image: (rows, columns) in [0, 1], bright = dense; 1 becomes 65535.
+        pixel_spacing: of rows and of columns at the detector in mm.
+        orientation: letters to the right and to the bottom of the image, ("L", "F") of a PA.
+        view_position: PA, AP, LL or RL; empty for another direction.
+        sdd: source-detector distance in mm.
+        source_to_patient: from the source to the surface that the patient leans on, in mm.
+        description: of the series.
+        derivation: how the image was made.
+        study_uid: of the study it joins; a new study by default.
+
+    Returns:
+        The file written.
+
+    Raises:
+        InputError: where pixels are not finite, or pydicom is missing.
+    """
+    if not has_pydicom:
+        raise InputError(f"{path}: writing DICOM needs the package pydicom; install it")
+    pixels = _sixteen_bit(path, image)
+    dataset = _empty_instance(study_uid or new_uid())
+    dataset.SeriesDescription = description
+    dataset.DerivationDescription = derivation
+    dataset.PatientOrientation = list(orientation)
+    if view_position:
+        dataset.ViewPosition = view_position
+    dataset.ImagerPixelSpacing = [f"{value:.10g}" for value in pixel_spacing]
+    if sdd is not None:
+        dataset.DistanceSourceToDetector = f"{sdd:.10g}"
+    if source_to_patient is not None:
+        dataset.DistanceSourceToPatient = f"{source_to_patient:.10g}"
+    _set_pixels(dataset, pixels)
+    set_aside(path)
+    return write_atomically(path, dataset.save_as)
+
+
+def _empty_instance(study_uid: str) -> Any:
+    """A derived secondary capture with new UIDs and every patient tag empty."""
+    uid = new_uid()
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.FileMetaInformationGroupLength = 0  # counted while writing
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = SECONDARY_CAPTURE
+    meta.MediaStorageSOPInstanceUID = uid
+    meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
+    meta.ImplementationClassUID = pydicom.uid.PYDICOM_IMPLEMENTATION_UID
+    # pydicom 2.4 is told the encoding here, pydicom 3 reads it from the transfer syntax.
+    dataset = pydicom.dataset.FileDataset("", {}, preamble=b"\0" * 128, file_meta=meta, is_implicit_VR=False)
+    now = datetime.now()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SECONDARY_CAPTURE, uid
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study_uid, new_uid()
+    dataset.InstanceCreationDate, dataset.InstanceCreationTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
+        setattr(dataset, keyword, "")
+    for keyword in ("AccessionNumber", "ReferringPhysicianName"):
+        setattr(dataset, keyword, "")
+    dataset.SeriesNumber, dataset.InstanceNumber = "1", "1"
+    dataset.Modality = "OT"
+    dataset.ConversionType = "SYN"  # synthetic image
+    dataset.Manufacturer = "X2CT bundle"
+    dataset.ImageType = ["DERIVED", "SECONDARY"]
+    dataset.add_new(0x0008001C, "CS", "YES")  # Synthetic Data, a tag that old dictionaries lack
+    dataset.BurnedInAnnotation = "NO"
+    dataset.LossyImageCompression = "00"
+    return dataset
+
+
+def _set_pixels(dataset: Any, pixels: np.ndarray) -> None:
+    """Grey pixels (rows, columns) of 16 bit, shown over their whole range."""
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.PixelRepresentation = 0
+    dataset.WindowCenter, dataset.WindowWidth = "32768", "65536"
+    dataset.PresentationLUTShape = "IDENTITY"
+    dataset.PixelData = pixels.astype("<u2").tobytes()
+    dataset["PixelData"].VR = "OW"

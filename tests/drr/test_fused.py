@@ -1,0 +1,60 @@
+import logging
+
+import pytest
+import torch
+
+from drr import ConeBeam, VolumeGrid, back_project, fused
+
+GRID = VolumeGrid((10, 12, 14), 24.0)
+VIEWS = [ConeBeam.oblique(angle=25, tilt=12, sdd=1800, sod=1500, detector_shape=(16, 16))]
+
+
+@pytest.fixture
+def forgetful():
+    """The choice of a compiler is made once a process; make it again, and again afterwards."""
+    yield fused._finds_compiler.cache_clear()
+    fused._finds_compiler.cache_clear()
+    fused._given_up.clear()
+
+
+def said(caplog):
+    return [record.message for record in caplog.records if record.name == "x2ct.drr"]
+
+
+def test_without_a_compiler_plain_operations_give_the_same_and_it_is_said_once(forgetful, caplog):
+    image = torch.rand(1, 1, 16, 16, dtype=torch.float64)
+    expected = back_project(image, GRID, VIEWS, "reference")
+    with (
+        torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}),
+        caplog.at_level(logging.INFO, logger="x2ct.drr"),
+    ):
+        torch.testing.assert_close(back_project(image, GRID, VIEWS), expected)
+        back_project(image, GRID, VIEWS)
+    assert said(caplog) == ["cpu: general views are back-projected by plain tensor operations (slower)"]
+
+
+def test_a_compiler_that_fails_is_said_and_done_without(forgetful, caplog, monkeypatch):
+    def broken(*arguments):
+        raise torch._dynamo.exc.BackendCompilerFailed("inductor", RuntimeError("no room"), None)
+
+    monkeypatch.setattr(fused, "_compiled", lambda *arguments: broken)
+    image = torch.rand(1, 1, 16, 16, dtype=torch.float64)
+    with caplog.at_level(logging.WARNING, logger="x2ct.drr"):
+        for _ in range(2):
+            torch.testing.assert_close(
+                back_project(image, GRID, VIEWS), back_project(image, GRID, VIEWS, "reference"), rtol=1e-11, atol=1e-11
+            )
+    assert len(said(caplog)) == 1
+    assert "compiling for cpu failed" in said(caplog)[0]
+    with pytest.raises(torch._dynamo.exc.BackendCompilerFailed):
+        back_project(image, GRID, VIEWS, "compiled")
+
+
+@pytest.mark.parametrize("pixels", [(5, 60), (60, 5)])
+def test_the_rectangle_of_a_voxel_holds_every_pixel_it_touches(pixels):
+    """A near source, coarse voxels and fine pixels: many pixels a voxel, of very different depth."""
+    grid = VolumeGrid((4, 3, 5), (60.0, 80.0, 50.0))
+    view = ConeBeam.oblique(angle=35, tilt=25, sdd=700, sod=400, detector_size=500, detector_shape=pixels)
+    image = torch.rand(1, 1, *pixels, dtype=torch.float64)
+    expected = back_project(image, grid, [view], "reference")
+    torch.testing.assert_close(back_project(image, grid, [view], "eager"), expected, rtol=1e-11, atol=1e-11)

@@ -1,0 +1,165 @@
+import json
+import subprocess
+import sys
+
+import itk
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import torch
+from PIL import Image
+
+from conventions import InputError
+from drr import ConeBeam, VolumeGrid, from_dicom_tags, hu_to_mu, preset, project, to_film
+from drr.__main__ import render
+
+AFFINE = np.diag([-2.5, -2.5, 2.5, 1.0])  # LPS axes: x to the left, y to the back
+AFFINE[:3, 3] = [50, 60, -70]
+
+
+@pytest.fixture
+def ct(write_ct, asymmetric_thorax):
+    """The thorax with its axes to the left, the back and the head, somewhere off the origin."""
+    return write_ct(asymmetric_thorax[::-1, ::-1].copy(), AFFINE)
+
+
+def pixels(path):
+    return np.asarray(Image.open(path)) / 65535
+
+
+def test_pixels_are_those_of_the_projector(tmp_path, ct, asymmetric_thorax):
+    render(str(ct), str(tmp_path / "out"), curve="bone", film="film", detector_shape="48,40")
+    # RAS (x, y, z) to (D, H, W): to the feet, the back and the left.
+    volume_hu = torch.from_numpy(asymmetric_thorax[::-1, ::-1, ::-1].transpose(2, 1, 0).copy())
+    mu = hu_to_mu(volume_hu, "bone")[None, None]
+    expected = to_film(project(mu, VolumeGrid((60, 60, 60), 2.5), preset("chest", (48, 40))), "film")[0]
+    for name, image in zip(("pa", "lateral"), expected.numpy(), strict=True):
+        np.testing.assert_allclose(pixels(tmp_path / "out" / f"{name}.png"), image, atol=2e-5)
+        nifti = nibabel.load(tmp_path / "out" / f"{name}.nii.gz").get_fdata()
+        np.testing.assert_allclose(nifti[..., 0].T, image, atol=1e-5)
+        dataset = pydicom.dcmread(tmp_path / "out" / f"{name}.dcm")
+        np.testing.assert_allclose(dataset.pixel_array / 65535, image, atol=2e-5)
+
+
+def test_the_mark_at_the_left_front_and_head(tmp_path, write_ct, asymmetric_thorax):
+    mark = np.where(asymmetric_thorax > 500, 3000, -1000).astype(np.float32)
+    mark[20:34, 20:34, 20:34] = 40  # some tissue, darker than the mark
+    path = write_ct(mark[::-1, ::-1].copy(), AFFINE)
+    render(str(path), str(tmp_path), views="pa,ap,lateral,right_lateral", angles="0,90", detector_shape=64)
+    for name in ("pa", "ap", "lateral", "right_lateral", "oblique_0", "oblique_90"):
+        image = pixels(tmp_path / f"{name}.png")
+        row, column = np.argwhere(image > 0.8 * image.max()).mean(axis=0)
+        assert row < 28  # head up
+        left_or_front = column < 28 if "lateral" in name or name == "oblique_90" else column > 36
+        assert left_or_front, name
+    np.testing.assert_array_equal(pixels(tmp_path / "pa.png"), pixels(tmp_path / "oblique_0.png"))
+
+
+def test_sidecar_and_dicom_tell_the_geometry(tmp_path, ct):
+    render(str(ct), str(tmp_path / "out"), views="lateral", angles=45, preset="x2ct", detector_shape=32)
+    sidecar = json.loads((tmp_path / "out" / "lateral.json").read_text())
+    view = preset("x2ct", (32, 32))[1]
+    assert ConeBeam(**sidecar["view"]) == view
+    assert sidecar["ct"] == "ct.nii.gz"
+    assert [sidecar[key] for key in ("geometry", "curve", "film")] == ["x2ct", "water", "linear"]
+    assert "not acquired" in sidecar["statement"].lower()
+    assert len(sidecar["assumed"]) == 3
+    centre_lps = np.array([-50, -60, -70]) + 2.5 * 29.5
+    np.testing.assert_allclose(sidecar["isocentre_in_the_scan_lps_mm"], centre_lps, atol=1e-4)
+    # The middle of the NIfTI image lies at the detector's centre, seen from the scan's own frame.
+    affine = nibabel.load(tmp_path / "out" / "lateral.nii.gz").affine
+    middle_lps = (affine @ [15.5, 15.5, 0, 1])[:3] * [-1, -1, 1]
+    np.testing.assert_allclose(middle_lps, centre_lps + view.detector_centre, atol=1e-3)
+
+    dataset = pydicom.dcmread(tmp_path / "out" / "lateral.dcm")
+    assert from_dicom_tags(dataset)[0] == view
+    assert dataset.ViewPosition == "RL"
+    assert dataset.PatientOrientation == ["P", "F"]
+    assert "curve water" in dataset.DerivationDescription
+    assert "ct.nii" not in str(dataset)
+    oblique = pydicom.dcmread(tmp_path / "out" / "oblique_45.dcm")
+    assert oblique.PatientOrientation == ["LP", "F"]
+    assert "ViewPosition" not in oblique
+    assert oblique.StudyInstanceUID == dataset.StudyInstanceUID
+
+
+def test_an_image_of_itk_gives_the_same(tmp_path, ct, asymmetric_thorax):
+    render(str(ct), str(tmp_path / "nifti"), views="pa", detector_shape=32)
+    image = itk.image_from_array(np.ascontiguousarray(asymmetric_thorax[::-1, ::-1].transpose(2, 1, 0)))
+    image.SetSpacing([2.5] * 3)
+    itk.imwrite(image, str(tmp_path / "ct.nrrd"))
+    render(str(tmp_path / "ct.nrrd"), str(tmp_path / "nrrd"), views="pa", detector_shape=32)
+    np.testing.assert_allclose(pixels(tmp_path / "nrrd/pa.png"), pixels(tmp_path / "nifti/pa.png"), atol=2e-5)
+
+
+def test_the_grid_holds_the_whole_scan(tmp_path, write_ct, asymmetric_thorax):
+    turned = asymmetric_thorax.transpose(2, 0, 1)[:, :50]  # the file's axes: z, x, y
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[0, 1], affine[1, 2], affine[3, 3] = 4, 2.5, 3, 1
+    path = write_ct(np.ascontiguousarray(turned), affine)
+    render(str(path), str(tmp_path / "own"), views="parallel_pa", detector_shape=64)
+    sidecar = json.loads((tmp_path / "own" / "parallel_pa.json").read_text())
+    assert sidecar["spacing_mm"] == 2.5
+    seen = pixels(tmp_path / "own" / "parallel_pa.png") > 0
+    height, width = np.array(sidecar["field_at_isocentre_mm"]) * [seen.any(axis=1).mean(), seen.any(axis=0).mean()]
+    assert height == pytest.approx(60 * 4, abs=10)
+    assert width == pytest.approx(44 * 2.5, abs=10)  # the body; the air beside it shows nothing
+    render(str(path), str(tmp_path / "coarse"), views="parallel_pa", detector_shape=64, spacing=5)
+    assert json.loads((tmp_path / "coarse" / "parallel_pa.json").read_text())["spacing_mm"] == 5
+    difference = pixels(tmp_path / "coarse/parallel_pa.png") - pixels(tmp_path / "own/parallel_pa.png")
+    assert np.abs(difference).mean() < 0.02
+
+
+def test_a_second_run_keeps_the_first(tmp_path, ct):
+    out = tmp_path / "out"
+    for _ in range(2):
+        render(str(ct), str(out), views="pa", detector_shape=16)
+    stamps = {path.name.split(".")[0].split("_", 1)[1] for path in out.iterdir() if "_" in path.name}
+    assert len(stamps) == 1
+    assert len(list(out.iterdir())) == 10
+    assert sorted(p.name for p in out.iterdir() if "_" not in p.name) == [
+        "check.png",
+        "pa.dcm",
+        "pa.json",
+        "pa.nii.gz",
+        "pa.png",
+    ]
+
+
+BAD = {
+    "unknown view 'front'": {"views": "pa,front"},
+    "no view is asked for": {"views": ""},
+    "unknown geometry": {"preset": "abdomen"},
+    "unknown attenuation curve": {"curve": "steel"},
+    "unknown film style": {"film": "sepia"},
+    "--angles must be numbers": {"angles": "45,left"},
+    "--spacing must be positive": {"spacing": 0},
+    "--spacing must be numbers": {"spacing": "fine"},
+    "--detector_shape must be numbers": {"detector_shape": "large"},
+    "detector_shape must be two positive integers": {"detector_shape": ""},
+    "detector_shape must be two positive integers .rows, columns., got .1, 2, 3.": {"detector_shape": (1, 2, 3)},
+    "is not to be had here": {"device": "cuda:99"},
+}
+
+
+@pytest.mark.parametrize(("sentence", "options"), BAD.items(), ids=lambda v: str(v))
+def test_bad_options_end_in_a_sentence(tmp_path, ct, sentence, options):
+    with pytest.raises(InputError, match=sentence):
+        render(str(ct), str(tmp_path / "out"), **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, ct):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="cannot be written to"):
+        render(str(ct), str(tmp_path / "out"))
+
+
+@pytest.mark.slow
+def test_the_command_ends_in_one_sentence(tmp_path, root):
+    command = [sys.executable, "-m", "drr", str(tmp_path / "absent.nii.gz"), "--output", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in done.stderr
