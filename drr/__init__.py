@@ -12,6 +12,8 @@ from .geometry import ConeBeam as ConeBeam
 from .geometry import ParallelBeam as ParallelBeam
 from .grid import VolumeGrid as VolumeGrid
 from .presets import PRESETS as PRESETS
+from .presets import X2CT_ISOCENTRE_SLIP as X2CT_ISOCENTRE_SLIP
+from .presets import X2CT_MIRRORED as X2CT_MIRRORED
 from .presets import preset as preset
 from .projector import BACKENDS as BACKENDS
 from .projector import back_project as back_project

@@ -97,4 +97,4 @@ def material_densities(volume_hu: torch.Tensor) -> torch.Tensor:
     """
     bone = (volume_hu / BONE_HU).clamp(min=0)
     water = torch.where(volume_hu > 0, 1 - bone, 1 + volume_hu / 1000).clamp(min=0)
-    return torch.cat([water, bone], dim=1)
+    return torch.cat([water, bone], dim=-4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +15,7 @@ from .grid import VolumeGrid
 
 
 def check_view(view: Beam, grid: VolumeGrid) -> None:
-    """Refuse a view that cannot have made an image of the volume; warn of one that misses it.
+    """Refuse a view that cannot have made an image of the volume.
 
     Args:
         view: the view.
@@ -37,13 +37,19 @@ def check_view(view: Beam, grid: VolumeGrid) -> None:
             )
         if (depth <= 0).any():
             raise InputError(f"the volume of {grid.size} mm reaches behind the source at {position} mm: enlarge sod")
+
+
+@functools.lru_cache(maxsize=64)
+def falls_beside(view: Beam, grid: VolumeGrid) -> bool:
+    """Whether the image of the volume misses the detector.
+
+    Args:
+        view: the view; the volume lies before its source.
+        grid: the volume's grid.
+    """
     corners = view.project_points(grid.corners_lps)
     shape = np.array(view.detector_shape)
-    if (corners.max(axis=0) < -0.5).any() or (corners.min(axis=0) > shape - 0.5).any():
-        warnings.warn(
-            f"the volume of {grid.size} mm falls beside the detector at {view.detector_centre} mm: the image is empty",
-            stacklevel=4,
-        )
+    return bool((corners.max(axis=0) < -0.5).any() or (corners.min(axis=0) > shape - 0.5).any())
 
 
 def check_numbers(name: str, values: torch.Tensor, shape: Sequence[int | None]) -> None:
@@ -73,11 +79,11 @@ def check_numbers(name: str, values: torch.Tensor, shape: Sequence[int | None]) 
 
 
 def check_finite(name: str, result: torch.Tensor) -> None:
-    """Refuse NaN and infinity, met in a result that every value used has gone into.
+    """Refuse NaN and infinity where a ray has met one.
 
     Args:
         name: of the argument that must have held them.
-        result: what was computed from it.
+        result: what was computed from it, which holds one too then.
 
     Raises:
         InputError: where one is found.

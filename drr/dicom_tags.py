@@ -71,15 +71,18 @@ def from_dicom_tags(tags: Tags, pose: str | None = None) -> tuple[ConeBeam, tupl
     rows, columns = _number(tags, "Rows"), _number(tags, "Columns")
     if rows is None or columns is None:
         raise InputError("Rows and Columns are missing: the image has no size")
-    spacing = tags.get("ImagerPixelSpacing")
-    if not spacing:
-        spacing = tags.get("PixelSpacing")
-        if not spacing:
+    keyword = "ImagerPixelSpacing"
+    if not tags.get(keyword):
+        keyword = "PixelSpacing"
+        if not tags.get(keyword):
             raise InputError("neither ImagerPixelSpacing nor PixelSpacing is there: the size of a pixel is not known")
         assumed.append("PixelSpacing is the spacing at the detector, since ImagerPixelSpacing is missing")
-    row_spacing, column_spacing = (_number({"ImagerPixelSpacing": s}, "ImagerPixelSpacing") for s in spacing)
+    spacing = tags.get(keyword)
+    if isinstance(spacing, (str, bytes)) or not hasattr(spacing, "__len__") or len(spacing) != 2:
+        raise InputError(f"{keyword} must be two numbers in mm, got {spacing!r}")
+    row_spacing, column_spacing = (_number({keyword: s}, keyword) for s in spacing)
     if row_spacing is None or column_spacing is None:
-        raise InputError(f"ImagerPixelSpacing must be two numbers in mm, got {spacing!r}")
+        raise InputError(f"{keyword} must be two numbers in mm, got {spacing!r}")
 
     sdd = _number(tags, "DistanceSourceToDetector")
     if sdd is None:

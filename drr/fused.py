@@ -73,14 +73,15 @@ def _finds_compiler(device_type: str) -> bool:
     return found
 
 
-@functools.cache
-def _compiled(function: Callable[..., Any], *variant: int) -> Callable[..., torch.Tensor]:
-    """The compiled form of a function, one for each value of its first arguments, which loops are unrolled to.
+@functools.lru_cache(maxsize=64)
+def _compiled(function: Callable[..., Any], sizes: tuple[Any, ...], *variant: int) -> Callable[..., torch.Tensor]:
+    """The compiled form of a function, one for each set of sizes and each value of its first arguments.
 
-    Each is a function of its own to the compiler, which gives up on one after a few recompilations.
+    Loops are unrolled to those arguments. Each is a function of its own to the compiler, which gives up on one after a
+    few recompilations.
     """
     code = function.__code__.replace(co_name="_".join([function.__name__, *map(str, variant)]))
-    twin = torch.compile(types.FunctionType(code, function.__globals__), options=ONE_KERNEL)
+    twin = torch.compile(types.FunctionType(code, function.__globals__), dynamic=False, options=ONE_KERNEL)
     return functools.partial(twin, *variant)
 
 
@@ -191,7 +192,8 @@ def project_compiled(volume: torch.Tensor, maps: SliceMaps, dtype: torch.dtype) 
     """`project_slices` as one compiled kernel."""
     lines = maps.lines()
     first, step = lines[:2].to(dtype), lines[2:4].to(dtype)
-    return _compiled(_sum_slices)(volume.movedim(maps.along, 0), first, step) * lines[4].to(dtype)
+    kernel = _compiled(_sum_slices, (maps.along, *maps.shape, *maps.detector_shape, volume.dtype, dtype))
+    return kernel(volume.movedim(maps.along, 0), first, step) * lines[4].to(dtype)
 
 
 # --- adjoint ---------------------------------------------------------------------------------------------------------
@@ -208,18 +210,23 @@ def _reach(maps: SliceMaps, to_pixels: torch.Tensor) -> tuple[float, float]:
     """Half the size in pixels (rows, columns) of the rectangle that holds every pixel whose ray a voxel touches.
 
     A pixel index is a fraction of two linear functions of (u, v); its slope is bounded by the numerators' over the
-    smallest denominator, which a corner of the volume has.
+    smallest denominator, which a corner has. Where a corner, one voxel beyond the volume, lies level with the source,
+    there is no bound, and the rectangle is the whole detector.
     """
     _, n_u, n_v = maps.shape
-    corners = to_pixels.new_tensor([[u, v, 1.0] for u in (-1 - n_u // 2, n_u) for v in (-1 - n_v // 2, n_v)])
-    depth = (corners @ to_pixels[:, 2].T).abs().amin(dim=0)  # of each slice
+    rows, columns = maps.detector_shape
+    ends_u, ends_v = ((-1 - n // 2, n - n // 2) for n in (n_u, n_v))  # one voxel beyond, counted from the middle
+    corners = to_pixels.new_tensor([[u, v, 1.0] for u in ends_u for v in ends_v])
+    depth = (corners @ to_pixels[:, 2].T).amin(dim=0)  # of each slice
+    if float(depth.min()) <= 0:
+        return float(rows), float(columns)
     reach = [0.0, 0.0]
     for _ in range(2):  # the second time with room for what the first one found
         for axis, pixels in enumerate(maps.detector_shape):
             ends = to_pixels.new_tensor([-1 - pixels // 2 - reach[axis], pixels - pixels // 2 + reach[axis]])
             slope = to_pixels[:, axis, :2, None] - to_pixels[:, 2, :2, None] * ends
             reach[axis] = float((slope.abs().amax(dim=-1).sum(dim=-1) / depth).max())
-    return reach[0] + MARGIN, reach[1] + MARGIN
+    return min(reach[0] + MARGIN, float(rows)), min(reach[1] + MARGIN, float(columns))
 
 
 def _gather(
@@ -227,7 +234,7 @@ def _gather(
     image: torch.Tensor,
     to_slices: torch.Tensor,
     to_pixels: torch.Tensor,
-    corner: torch.Tensor,
+    rectangle: torch.Tensor,
     n_u: int,
     n_v: int,
     columns: int,
@@ -239,7 +246,8 @@ def _gather(
         image: rows of `columns` pixels with one pixel of zeros around them, flat.
         to_slices: homographies from pixels to each slice as `SliceMaps.homographies` gives them, (n, 3, 3).
         to_pixels: and back.
-        corner: (row, column) from the projection of a voxel to the first pixel of the tile, rounded up.
+        rectangle: (2, 3): for rows and columns, the reach of a voxel, the first pixel at which its rectangle may
+            begin at the latest, and the place of the tile in it.
         n_u: voxels along u.
         n_v: voxels along v.
         columns: of the image without its border.
@@ -254,7 +262,10 @@ def _gather(
     to_u, to_v, to_w = (to_slices[:, i, :, None, None].unbind(1) for i in range(3))
     w = 1 / (to_depth[0] * u + to_depth[1] * v + to_depth[2])
     row, column = ((m[0] * u + m[1] * v + m[2]) * w for m in (to_row, to_column))
-    first_row, first_column = torch.ceil(row + corner[0]), torch.ceil(column + corner[1])
+    first_row, first_column = (
+        torch.minimum(torch.ceil(pixel - reach).clamp(min=-(count // 2)), latest) + place
+        for pixel, count, (reach, latest, place) in ((row, rows, rectangle[0]), (column, columns, rectangle[1]))
+    )
     # From the projection of the voxel to a pixel, a ray moves away from the voxel's centre by small numbers, which keep
     # their digits: ((u, v) w of the pixel) - (u, v) (w of the pixel), a linear function of the pixel.
     off_row, off_column = first_row - row, first_column - column
@@ -287,16 +298,19 @@ def back_project_slices(volume: torch.Tensor, image: torch.Tensor, maps: SliceMa
     slices, n_u, n_v = maps.shape
     dtype = volume.dtype
     to_slices, to_pixels, reach = maps.keep("homographies", lambda: _both_ways(maps))
-    taps = [math.ceil(2 * r) for r in reach]
+    taps = [min(math.ceil(2 * r), n) for r, n in zip(reach, maps.detector_shape, strict=True)]
+    latest = [n - n // 2 - t for t, n in zip(taps, maps.detector_shape, strict=True)]
     tile = min(LARGEST_TILE, max(taps))
     bordered = pad(image.to(dtype) * maps.length.to(dtype), (1, 1, 1, 1)).flatten()
-    function = _compiled(_gather, tile) if compiled else functools.partial(_gather, tile)
+    function: Callable[..., torch.Tensor] = functools.partial(_gather, tile)
+    if compiled:
+        function = _compiled(_gather, (maps.along, *maps.shape, *maps.detector_shape, dtype), tile)
     blocks = [(0, slices)] if compiled else maps.blocks(2 * n_u * n_v)
     for first, count in blocks:
         part = slice(first, first + count)
         here, back = to_slices[part].to(dtype), to_pixels[part].to(dtype)
         target = volume.narrow(maps.along, first, count)
         for number, tap in enumerate(itertools.product(range(0, taps[0], tile), range(0, taps[1], tile))):
-            corner = bordered.new_tensor([t - r for t, r in zip(tap, reach, strict=True)])
-            block = function(bordered, here, back, corner, n_u, n_v, image.shape[1])
+            rectangle = bordered.new_tensor(list(zip(reach, latest, tap, strict=True)))
+            block = function(bordered, here, back, rectangle, n_u, n_v, image.shape[1])
             write(target, block.movedim(0, maps.along), add or number > 0)

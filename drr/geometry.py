@@ -133,8 +133,14 @@ class _FlatDetector:
 
         Returns:
             Size on the detector over true size; 1 for a parallel beam.
+
+        Raises:
+            InputError: where the point does not lie before the source.
         """
-        return 1 / float(self.projection_matrix[2] @ np.append(point, 1.0))
+        w = float(self.projection_matrix[2] @ np.append(point, 1.0))
+        if w <= 0:
+            raise InputError(f"the point {tuple(point)} mm lies level with the source or behind it: it has no image")
+        return 1 / w
 
     @property
     def field_at_isocentre(self) -> tuple[float, float]:
@@ -169,19 +175,18 @@ class _FlatDetector:
         inside = np.abs(origin) <= half
         parallel = direction == 0  # to a pair of faces: between them everywhere or nowhere
         enter = np.where(parallel, np.where(inside, -np.inf, np.inf), faces.min(axis=0)).max(axis=-1)
+        if isinstance(self, ConeBeam):
+            enter = np.maximum(enter, 0.0)  # a ray begins at the source
         leave = np.where(parallel, np.where(inside, np.inf, -np.inf), faces.max(axis=0)).min(axis=-1)
         return np.maximum(leave - enter, 0.0)
 
     def moved(self, offset: Sequence[float]) -> Self:
-        """The same view with source and detector shifted.
+        """The same view with the detector, and the source where there is one, shifted.
 
         Args:
             offset: (x, y, z) in mm.
         """
-        changes = {"detector_centre": _plus(self.detector_centre, _vector("offset", offset))}
-        if isinstance(self, ConeBeam):
-            changes["source"] = _plus(self.source, _vector("offset", offset))
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, detector_centre=_plus(self.detector_centre, _vector("offset", offset)))
 
     def mirrored(self) -> Self:
         """The same view with its image flipped left to right."""
@@ -320,7 +325,7 @@ class ConeBeam(_FlatDetector):
 
         Args:
             matrix: (3, 4), (x, y, z, 1) in mm, LPS -> w (column, row, 1), of any scale.
-            sdd: source-detector distance in mm along the detector's normal, which the matrix does not hold.
+            sdd: distance from the source to the detector's centre in mm, which the matrix does not hold.
             detector_shape: (rows, columns).
 
         Raises:
@@ -336,15 +341,20 @@ class ConeBeam(_FlatDetector):
         inverse = np.linalg.inv(matrix[:, :3])
         source = -inverse @ matrix[:, 3]
         # w at the isocentre, which lies before the source, is matrix[2, 3]: its sign is that of the whole matrix.
-        to_detector = inverse * sdd * np.linalg.norm(matrix[2, :3]) * (1.0 if matrix[2, 3] >= 0 else -1.0)
         rows, columns = detector_shape
+        middle = np.array([(columns - 1) / 2, (rows - 1) / 2, 1.0])
+        to_detector = inverse * sdd / np.linalg.norm(inverse @ middle) * (1.0 if matrix[2, 3] >= 0 else -1.0)
         return cls(
             source=tuple(source),
-            detector_centre=tuple(source + to_detector @ [(columns - 1) / 2, (rows - 1) / 2, 1.0]),
+            detector_centre=tuple(source + to_detector @ middle),
             column_step=tuple(to_detector[:, 0]),
             row_step=tuple(to_detector[:, 1]),
             detector_shape=(rows, columns),
         )
+
+    def moved(self, offset: Sequence[float]) -> Self:
+        """See the base class."""
+        return replace(super().moved(offset), source=_plus(self.source, _vector("offset", offset)))
 
     @property
     def sdd(self) -> float:
@@ -443,6 +453,9 @@ class ParallelBeam(_FlatDetector):
     @classmethod
     def from_projection_matrix(cls, matrix: np.ndarray, *, detector_shape: Sequence[int] = (128, 128)) -> Self:
         """The view of an affine projection matrix, with the detector square to the rays.
+
+        The matrix does not tell which way the rays run, nor needs the image: they run so that the image is seen from
+        the detector's side, as a PA is. An AP comes back as a PA of the same image.
 
         Args:
             matrix: (3, 4), (x, y, z, 1) in mm, LPS -> w (column, row, 1) with a constant w.

@@ -27,7 +27,8 @@ class VolumeGrid:
     spacing: tuple[float, float, float]
 
     def __init__(self, shape: Sequence[int], spacing: float | Sequence[float]) -> None:
-        steps = [spacing] * 3 if isinstance(spacing, (int, float)) else spacing
+        steps = np.atleast_1d(np.asarray(spacing, dtype=float)).tolist()
+        steps = steps * 3 if len(steps) == 1 else steps
         if len(shape) != 3 or any(n != int(n) or n < 1 for n in shape):
             raise InputError(f"a grid's shape must be three positive integers (D, H, W), got {shape!r}")
         if len(steps) != 3 or any(not math.isfinite(s) or s <= 0 for s in steps):

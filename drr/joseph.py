@@ -56,7 +56,9 @@ def project_view(
     spacing = torch.tensor(grid.spacing, dtype=view.dtype, device=view.device)
     counts = torch.tensor(grid.shape, dtype=view.dtype, device=view.device)
 
-    along = dominant_axis(directions.reshape(-1, 3).mean(dim=0), spacing)
+    corners = directions if directions.ndim == 1 else directions[:: max(1, len(directions) - 1)]
+    corners = corners if directions.ndim == 1 else corners[:, :: max(1, directions.shape[1] - 1)]
+    along = dominant_axis(corners.reshape(-1, 3), spacing)
     across = [axis for axis in range(3) if axis != along]
 
     # Where each ray meets the first slice, and how far it moves across from slice to slice, in grid_sample's units

@@ -28,7 +28,7 @@ from .slices import SliceMaps
 
 
 @dataclass(frozen=True)
-class Projector:
+class BatchProjector:
     """A, for a batch: each volume in the views of its case.
 
     Args:
@@ -99,7 +99,7 @@ class Projector:
 class _Project(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, volumes: torch.Tensor, lines: torch.Tensor | None, projector: Projector, dtype: torch.dtype
+        ctx: Any, volumes: torch.Tensor, lines: torch.Tensor | None, projector: BatchProjector, dtype: torch.dtype
     ) -> torch.Tensor:
         ctx.projector = projector
         ctx.save_for_backward(volumes if lines is not None else None, lines)
@@ -109,14 +109,14 @@ class _Project(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,) = grads
         volumes, lines = ctx.saved_tensors
-        for_volumes = back_project(grad, lines, ctx.projector) if ctx.needs_input_grad[0] else None
+        for_volumes = apply_adjoint(grad, lines, ctx.projector) if ctx.needs_input_grad[0] else None
         for_lines = _GeometryGradient.apply(volumes, grad, lines, ctx.projector) if ctx.needs_input_grad[1] else None
         return for_volumes, for_lines, None, None
 
 
 class _BackProject(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: torch.Tensor, lines: torch.Tensor | None, projector: Projector) -> torch.Tensor:
+    def forward(ctx: Any, images: torch.Tensor, lines: torch.Tensor | None, projector: BatchProjector) -> torch.Tensor:
         ctx.projector = projector
         ctx.save_for_backward(images if lines is not None else None, lines)
         return projector.back_project(images)
@@ -125,7 +125,7 @@ class _BackProject(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (grad,) = grads
         images, lines = ctx.saved_tensors
-        for_images = project(grad, lines, ctx.projector, grad.dtype) if ctx.needs_input_grad[0] else None
+        for_images = apply(grad, lines, ctx.projector, grad.dtype) if ctx.needs_input_grad[0] else None
         for_lines = _GeometryGradient.apply(grad, images, lines, ctx.projector) if ctx.needs_input_grad[1] else None
         return for_images, for_lines, None
 
@@ -135,7 +135,7 @@ class _GeometryGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, volumes: torch.Tensor, images: torch.Tensor, lines: torch.Tensor, projector: Projector
+        ctx: FunctionCtx, volumes: torch.Tensor, images: torch.Tensor, lines: torch.Tensor, projector: BatchProjector
     ) -> torch.Tensor:
         result = torch.zeros_like(lines)
         for i, (volume, image) in enumerate(zip(volumes, images, strict=True)):
@@ -152,8 +152,8 @@ class _GeometryGradient(torch.autograd.Function):
         )
 
 
-def project(
-    volumes: torch.Tensor, lines: torch.Tensor | None, projector: Projector, dtype: torch.dtype
+def apply(
+    volumes: torch.Tensor, lines: torch.Tensor | None, projector: BatchProjector, dtype: torch.dtype
 ) -> torch.Tensor:
     """A x, differentiable.
 
@@ -169,6 +169,6 @@ def project(
     return _Project.apply(volumes, lines, projector, dtype)
 
 
-def back_project(images: torch.Tensor, lines: torch.Tensor | None, projector: Projector) -> torch.Tensor:
-    """A' y, differentiable: (B, views, rows, columns) -> (B, D, H, W). Arguments as of `project`."""
+def apply_adjoint(images: torch.Tensor, lines: torch.Tensor | None, projector: BatchProjector) -> torch.Tensor:
+    """A' y, differentiable: (B, views, rows, columns) -> (B, D, H, W). Arguments as of `apply`."""
     return _BackProject.apply(images, lines, projector)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -10,11 +12,11 @@ import torch
 from conventions import InputError
 
 from . import linear_operator
-from .checks import check_finite, check_numbers, check_view
-from .geometry import Beam
+from .checks import check_finite, check_numbers, check_view, falls_beside
+from .geometry import Beam, ConeBeam, ParallelBeam
 from .grid import VolumeGrid
 from .joseph import project_view
-from .linear_operator import Projector
+from .linear_operator import BatchProjector
 from .slices import SliceMaps, slice_maps
 from .tensor import geometry_tensor, views_of_tensor
 
@@ -46,18 +48,21 @@ def project(
         runs along the whole line, also behind the detector.
 
     Raises:
-        InputError: where shapes do not fit each other, `mu` is not finite, a source lies inside the volume, or the
-            volume reaches behind it.
+        InputError: where shapes do not fit each other, a ray meets a value that is not finite, a source lies inside the
+            volume, the volume reaches behind it, or the cone is too wide.
+
+    Warns of a view beside the volume.
     """
     _check_backend(backend)
     check_numbers("mu", mu, (None, 1, *grid.shape))
     views, shape = _checked(views, detector_shape, mu.shape[0])
+    _warn_of_views_beside(views, shape, grid)
     dtype = torch.float64 if mu.dtype == torch.float64 else torch.float32
     volumes = mu[:, 0]
     if backend == "reference":
         images = _project_reference(volumes.to(dtype), grid, _exact(views, grid, shape, mu.device), shape)
     else:
-        images = linear_operator.project(volumes, *_operator(views, grid, shape, backend, mu.device), dtype)
+        images = linear_operator.apply(volumes, *_operator(views, grid, shape, backend, mu.device), dtype)
     check_finite("mu", images)
     return images
 
@@ -76,7 +81,7 @@ def back_project(
         line_integrals: (B, views, rows, columns), floating point, on the CPU or a CUDA device.
         grid: of the volume to make.
         views: view objects, or a tensor (1 or B, views, 4, 3); gradients reach both the images and such a tensor.
-        backend: one of `BACKENDS`.
+        backend: one of `BACKENDS`; "reference" has no gradient.
 
     Returns:
         (B, 1, D, H, W) in mm times the unit of the images: float64 of float64 images, else float32.
@@ -87,7 +92,8 @@ def back_project(
     _check_backend(backend)
     check_numbers("line_integrals", line_integrals, (None, None, None, None))
     batch, count, rows, columns = line_integrals.shape
-    views, shape = _checked(views, (rows, columns), batch)
+    views, shape = _checked(views, None if not torch.is_tensor(views) else (rows, columns), batch)
+    _warn_of_views_beside(views, shape, grid)
     views_held = views.shape[1] if isinstance(views, torch.Tensor) else len(views)
     if views_held != count or shape != (rows, columns):
         raise InputError(
@@ -96,9 +102,11 @@ def back_project(
     images = line_integrals.to(torch.float64 if line_integrals.dtype == torch.float64 else torch.float32)
     device = images.device
     if backend == "reference":
+        if torch.is_grad_enabled() and (images.requires_grad or (torch.is_tensor(views) and views.requires_grad)):
+            raise InputError("back_project has no gradient with backend 'reference': use 'eager', or torch.no_grad()")
         volumes = _back_project_reference(images, grid, _exact(views, grid, shape, device), shape)
     else:
-        volumes = linear_operator.back_project(images, *_operator(views, grid, shape, backend, device))
+        volumes = linear_operator.apply_adjoint(images, *_operator(views, grid, shape, backend, device))
     check_finite("line_integrals", volumes.sum())
     return volumes[:, None]
 
@@ -115,18 +123,37 @@ def _checked(
     views: Sequence[Beam] | torch.Tensor, detector_shape: Sequence[int] | None, batch: int
 ) -> tuple[Views, tuple[int, int]]:
     """Views that fit the batch, and their detector's shape."""
-    if not isinstance(views, torch.Tensor):
-        shapes = {view.detector_shape for view in views}
-        if len(shapes) != 1:
-            raise InputError(f"the views of one call need one detector shape, got {sorted(shapes)}")
-        return tuple(views), shapes.pop()
-    if views.ndim != 4 or views.shape[-2:] != (4, 3):
-        raise InputError(f"a geometry tensor has the shape (B, views, 4, 3), got {tuple(views.shape)}")
-    if detector_shape is None:
-        raise InputError("a geometry tensor does not hold the detector's shape: pass detector_shape=(rows, columns)")
-    if len(views) not in (1, batch):
-        raise InputError(f"the geometry is for {len(views)} volumes, the batch holds {batch}")
-    return views, (int(detector_shape[0]), int(detector_shape[1]))
+    if detector_shape is not None and (len(detector_shape) != 2 or min(detector_shape) < 1):
+        raise InputError(f"detector_shape must be two positive integers (rows, columns), got {detector_shape}")
+    asked = None if detector_shape is None else (int(detector_shape[0]), int(detector_shape[1]))
+    if isinstance(views, torch.Tensor):
+        if views.ndim != 4 or views.shape[-2:] != (4, 3) or views.shape[1] == 0:
+            raise InputError(f"a geometry tensor has the shape (B, views, 4, 3), got {tuple(views.shape)}")
+        if asked is None:
+            raise InputError(
+                "a geometry tensor does not hold the detector's shape: pass detector_shape=(rows, columns)"
+            )
+        if len(views) not in (1, batch):
+            raise InputError(f"the geometry is for {len(views)} volumes, the batch holds {batch}")
+        return views, asked
+    if isinstance(views, (ConeBeam, ParallelBeam)) or not views:
+        raise InputError(f"views must be a list of one or more views, got {views!r}")
+    shapes = {view.detector_shape for view in views} | ({asked} if asked else set())
+    if len(shapes) != 1:
+        raise InputError(f"the views of one call need one detector shape, got {sorted(shapes)}")
+    return tuple(views), shapes.pop()
+
+
+def _warn_of_views_beside(views: Views, detector_shape: tuple[int, int], grid: VolumeGrid) -> None:
+    """Warn of views whose image is empty, from the caller of the public function."""
+    cases = views_of_tensor(views, detector_shape) if isinstance(views, torch.Tensor) else (views,)
+    for view in itertools.chain.from_iterable(cases):
+        if falls_beside(view, grid):
+            warnings.warn(
+                f"the volume of {grid.size} mm falls beside the detector at {view.detector_centre} mm: "
+                "the image is empty",
+                stacklevel=3,
+            )
 
 
 def _exact(views: Views, grid: VolumeGrid, detector_shape: tuple[int, int], device: torch.device) -> torch.Tensor:
@@ -140,7 +167,7 @@ def _exact(views: Views, grid: VolumeGrid, detector_shape: tuple[int, int], devi
     return geometry_tensor(views, torch.float64, device)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def _maps_of_objects(views: tuple[Beam, ...], grid: VolumeGrid, device: torch.device) -> tuple[SliceMaps, ...]:
     """The maps of view objects, kept for the next call with the same ones."""
     shape = views[0].detector_shape
@@ -149,16 +176,16 @@ def _maps_of_objects(views: tuple[Beam, ...], grid: VolumeGrid, device: torch.de
 
 def _operator(
     views: Views, grid: VolumeGrid, detector_shape: tuple[int, int], backend: str, device: torch.device
-) -> tuple[torch.Tensor | None, Projector]:
+) -> tuple[torch.Tensor | None, BatchProjector]:
     """The rays, where their gradient is wanted, and the operator."""
     if not isinstance(views, torch.Tensor):
-        return None, Projector(grid, (_maps_of_objects(views, grid, device),), backend)
+        return None, BatchProjector(grid, (_maps_of_objects(views, grid, device),), backend)
     geometry = _exact(views, grid, detector_shape, device)
     maps = [[slice_maps(view, grid, detector_shape) for view in case] for case in geometry]
     lines = None
     if geometry.requires_grad and torch.is_grad_enabled():
         lines = torch.stack([torch.stack([m.lines() for m in case]) for case in maps])
-    return lines, Projector(grid, tuple(tuple(m.detached() for m in case) for case in maps), backend)
+    return lines, BatchProjector(grid, tuple(tuple(m.detached() for m in case) for case in maps), backend)
 
 
 def _project_reference(

@@ -16,12 +16,18 @@ from typing import Any, TypeVar
 
 import torch
 
-from conventions import AXIS_DIRECTIONS_LPS
+from conventions import AXIS_DIRECTIONS_LPS, InputError
 
 from .geometry import AT_INFINITY_MM
 from .grid import VolumeGrid
 
 T = TypeVar("T")
+
+TIE = 1e-9
+"""Relative difference below which two axes are the same to march along."""
+
+FLATTEST = 1e-3
+"""Voxels that a ray must at least advance along the marching axis, relative to the fastest one."""
 
 NEGLIGIBLE = 1e-9
 """Voxels by which a ray may stray before its row and its column are no longer independent."""
@@ -38,9 +44,29 @@ def is_parallel(view: torch.Tensor) -> bool:
     return float((view[0] - view[1]).detach().norm()) > AT_INFINITY_MM
 
 
-def dominant_axis(central_ray: torch.Tensor, spacing: torch.Tensor) -> int:
-    """The axis (of D, H, W) that the central ray crosses most voxels of; one for the whole view."""
-    return int(torch.argmax(central_ray.detach().abs() / spacing))
+def dominant_axis(corner_rays: torch.Tensor, spacing: torch.Tensor) -> int:
+    """The axis (of D, H, W) to march along: the one of which every ray of the view crosses most voxels.
+
+    Args:
+        corner_rays: directions of the rays to the detector's corners, (N, 3) in mm; all others lie between them.
+        spacing: of the voxels in mm, (3).
+
+    Returns:
+        The axis; the first one where several are equal, as at 45 degrees.
+
+    Raises:
+        InputError: where the cone is so wide that along every axis some ray turns back or runs across it.
+    """
+    voxels = corner_rays.detach() / spacing
+    voxels = voxels / voxels.abs().amax()
+    one_way = (voxels > 0).all(dim=0) | (voxels < 0).all(dim=0)
+    fewest = voxels.abs().amin(dim=0) * one_way
+    best = float(fewest.max())
+    if best < FLATTEST:
+        raise InputError(
+            "the cone is too wide: along every axis of the volume some of its rays run across; enlarge sod"
+        )
+    return int(torch.nonzero(fewest >= best * (1 - TIE))[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,12 +184,14 @@ def slice_maps(view: torch.Tensor, grid: VolumeGrid, detector_shape: tuple[int, 
     rows, columns = detector_shape
     first_pixel = centre - (rows - 1) / 2 * row_step - (columns - 1) / 2 * column_step
     central_ray = centre - source
-    along = dominant_axis(central_ray, spacing)
+    parallel = is_parallel(view)
+    corners = [first_pixel + r * row_step + c * column_step - source for r in (0, rows - 1) for c in (0, columns - 1)]
+    along = dominant_axis(central_ray[None] if parallel else torch.stack(corners), spacing)
     u, v = (axis for axis in range(3) if axis != along)
     shape = (grid.shape[along], grid.shape[u], grid.shape[v])
     zero = view.new_zeros(3)
 
-    if is_parallel(view):
+    if parallel:
         pixels = torch.stack([row_step, column_step, first_pixel], dim=1) / spacing[:, None]
         pixels = pixels + (counts - 1)[:, None] / 2 * view.new_tensor([0.0, 0.0, 1.0])
         slope = central_ray / spacing / (central_ray[along] / spacing[along])

@@ -119,7 +119,10 @@ def perturb_geometry(
     centre = source + (distance + amount(sdd)) * beam
     vectors = [source, centre, column_step, row_step]
     up = source.new_tensor([0.0, 0.0, 1.0]).expand_as(source)
-    for axis, degrees in ((right, -amount(tilt)), (up, amount(angle))):
+    across = torch.linalg.cross(beam, up, dim=-1)  # about which a turn takes the beam to the head
+    width = across.norm(dim=-1, keepdim=True)
+    across = torch.where(width > 1e-6, across / width.clamp(min=1e-6), right)
+    for axis, degrees in ((across, amount(tilt)), (up, amount(angle))):
         vectors = [_turned(vector, axis, torch.deg2rad(degrees)) for vector in vectors]
     return torch.stack(vectors, dim=-2)
 

@@ -19,8 +19,8 @@ class SummaryWriter:
     """Handler that writes `summary.json` and `cases.csv` from the metrics of an evaluator.
 
     `summary.json` holds `psnr_db`, `ssim` and so on, each for `prediction` and whatever else was measured (metric
-    `psnr_db/mean_volume` goes to `psnr_db`, `mean_volume`), averaged over all cases, and the list of cases.
-    `cases.csv` holds one row a case.
+    `psnr_db/mean_volume` goes to `psnr_db`, `mean_volume`), averaged over all cases to six digits, and the list of
+    cases. `cases.csv` holds one row a case.
 
     Args:
         output_dir: folder to write to; files of an earlier run are renamed.
@@ -49,7 +49,7 @@ class SummaryWriter:
         columns: dict[str, list[float]] = {}
         for metric, value in engine.state.metrics.items():
             name, _, key = metric.partition("/")
-            summary.setdefault(name, {})[key or PREDICTION] = round(float(value), 4)
+            summary.setdefault(name, {})[key or PREDICTION] = float(f"{float(value):.6g}")
             columns[metric if key else f"{name}/{PREDICTION}"] = engine.state.metric_details[metric].flatten().tolist()
         summary["held_out_cases"] = self.cases
         summary["model"] = dict(self.record or {})

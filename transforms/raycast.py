@@ -44,6 +44,8 @@ class RayCastDRR(Transform):
             raise InputError(f"device {str(device)!r} is not to be had here; render on 'cpu'")
         self.grid = grid
         self.views = preset(geometry, detector_shape) if isinstance(geometry, str) else tuple(geometry)
+        if len({view.detector_shape for view in self.views}) != 1:
+            raise InputError(f"the views need one detector shape, got {[view.detector_shape for view in self.views]}")
         self.curve = curve
         self.film = film
         self.device = device
@@ -67,7 +69,7 @@ class RayCastDRR(Transform):
         affine = self.grid.affine()
         if isinstance(volume_hu, MetaTensor):
             affine = volume_hu.affine.cpu().numpy()
-            _check_axes(affine)
+            _check_axes(affine, self.grid)
             volume_hu = volume_hu.as_tensor()
         volumes = volume_hu if volume_hu.ndim == 5 else volume_hu[None]
         mu = hu_to_mu(volumes.to(self.device or volumes.device, torch.float32), self.curve)
@@ -159,9 +161,23 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
         return images.clamp(min=0) ** gamma
 
 
-def _check_axes(affine: np.ndarray) -> None:
-    """Refuse a volume whose axes do not run to the feet, the back and the left; a small rotation passes."""
-    directions = affine[..., :3, :3] / np.linalg.norm(affine[..., :3, :3], axis=-2, keepdims=True)
+SCALE_TOLERANCE = 1.25
+"""A volume's spacing may differ from its grid's by this factor, since augmentation scales patients."""
+
+
+def _check_axes(affine: np.ndarray, grid: VolumeGrid) -> None:
+    """Refuse a volume whose axes do not run to the feet, the back and the left in the grid's steps.
+
+    A small rotation passes, and a small scale.
+    """
+    steps = np.linalg.norm(affine[..., :3, :3], axis=-2)
+    ratio = steps / np.array(grid.spacing)
+    if (ratio > SCALE_TOLERANCE).any() or (ratio < 1 / SCALE_TOLERANCE).any():
+        raise InputError(
+            f"the volume's voxels are {np.round(steps, 3).tolist()} mm apart, those of the grid {list(grid.spacing)}: "
+            "bring it to the grid with ResampleToGrid first"
+        )
+    directions = affine[..., :3, :3] / steps[..., None, :]
     expected = np.array(LPS_TO_RAS)[:, None] * np.array(AXIS_DIRECTIONS_LPS).T
     if (np.sum(directions * expected, axis=-2) < np.sqrt(0.5)).any():
         raise InputError(

@@ -75,6 +75,7 @@ def test_two_materials_harden_the_beam():
 def test_half_a_voxel_of_bone_is_half_bone_and_half_water():
     water, bone = material_densities(torch.full((1, 1, 1, 1, 1), BONE_HU / 2, dtype=torch.float64)).flatten().tolist()
     assert (water, bone) == (0.5, 0.5)
+    assert material_densities(torch.zeros(1, 4, 4, 4)).shape == (2, 4, 4, 4)
     water, bone = material_densities(torch.full((1, 1, 1, 1, 1), -700.0, dtype=torch.float64)).flatten().tolist()
     assert water == pytest.approx(0.3)
     assert bone == 0

@@ -1,5 +1,6 @@
 import logging
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,3 +59,37 @@ def test_the_rectangle_of_a_voxel_holds_every_pixel_it_touches(pixels):
     image = torch.rand(1, 1, *pixels, dtype=torch.float64)
     expected = back_project(image, grid, [view], "reference")
     torch.testing.assert_close(back_project(image, grid, [view], "eager"), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_a_volume_that_nearly_reaches_the_source_is_gathered_whole():
+    """Beyond the corner voxels the depth changes sign, so nothing bounds a voxel's rectangle but the detector."""
+    grid = VolumeGrid((3, 3, 23), 5.0)
+    view = ConeBeam(
+        source=(31.454691168930236, 32.912206511093004, 0),
+        detector_centre=(-52.01703908953668, -54.42740428583049, 0),
+        column_step=(13.7, -13.1, 0),
+        row_step=(0, 0, -34.0),
+        detector_shape=(6, 11),
+    )
+    image = torch.rand(1, 1, 6, 11, dtype=torch.float64)
+    expected = back_project(image, grid, [view], "reference")
+    torch.testing.assert_close(back_project(image, grid, [view], "eager"), expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_near_oblique_views_of_thin_volumes(seed):
+    random = np.random.default_rng(seed)
+    grid = VolumeGrid(random.integers(2, 24, 3), random.uniform(4, 12, 3))
+    shape = tuple(random.integers(2, 16, 2))
+    radius = np.linalg.norm(grid.size) / 2
+    view = ConeBeam.oblique(
+        angle=random.uniform(-180, 180),
+        tilt=random.uniform(-30, 30),
+        sod=radius * random.uniform(1.05, 1.6),
+        sdd=radius * random.uniform(2.5, 3.5),
+        detector_size=radius * random.uniform(0.5, 1.5),
+        detector_shape=shape,
+    )
+    image = torch.rand(1, 1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    expected = back_project(image, grid, [view], "reference")
+    torch.testing.assert_close(back_project(image, grid, [view], "eager"), expected, rtol=1e-10, atol=1e-10)

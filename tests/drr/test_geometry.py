@@ -106,6 +106,13 @@ ANY = [
     ConeBeam.pa(**CHEST),
     ConeBeam.lateral(detector_side="right", **CHEST).moved((7, -8, 9)),
     ConeBeam.oblique(angle=33, tilt=-11, **CHEST),
+    ConeBeam(
+        source=(0, 1500, 0),
+        detector_centre=(0, -300, 400),  # beside the foot of the perpendicular
+        column_step=(3, 0, 0),
+        row_step=(0, 0, -3),
+        detector_shape=(43, 86),
+    ),
     ParallelBeam.oblique(angle=33, tilt=-11, detector_shape=(43, 86)),
     ParallelBeam.pa(detector_shape=(43, 86)).moved((7, -8, 9)).mirrored(),
 ]
@@ -132,9 +139,7 @@ def test_points_appear_where_their_ray_ends(view):
     if isinstance(view, ParallelBeam):
         back = ParallelBeam.from_projection_matrix(matrix, detector_shape=view.detector_shape)
     else:
-        normal = np.cross(view.column_step, view.row_step)
-        depth = abs(np.dot(normal, np.subtract(view.detector_centre, view.source))) / np.linalg.norm(normal)
-        back = ConeBeam.from_projection_matrix(matrix, sdd=depth, detector_shape=view.detector_shape)
+        back = ConeBeam.from_projection_matrix(matrix, sdd=view.sdd, detector_shape=view.detector_shape)
         np.testing.assert_allclose(back.source, view.source, atol=1e-9)
         np.testing.assert_allclose(back.detector_centre, view.detector_centre, atol=1e-9)
     np.testing.assert_allclose(back.project_points(points), pixels, atol=1e-9)
@@ -150,7 +155,13 @@ def test_voxels_appear_where_their_centre_does():
 
 
 def test_a_point_behind_the_source_has_no_image():
-    assert np.isnan(ConeBeam.pa(**CHEST).project_points([[0, 1600, 0]])).all()
+    pa = ConeBeam.pa(**CHEST)
+    assert np.isnan(pa.project_points([[0, 1600, 0]])).all()
+    for y in (1500, 1600):
+        with pytest.raises(InputError, match="level with the source or behind it"):
+            pa.magnification((0, y, 0))
+    behind = ConeBeam.pa(sdd=900, sod=500).moved((0, -1000, 0))
+    assert not behind.ray_support(VolumeGrid((16, 16, 16), 20.0)).any()
 
 
 def test_magnification_and_field():
@@ -171,7 +182,7 @@ def test_ray_support_is_the_line_integral_of_one(view):
         start = np.array(view.source) if isinstance(view, ConeBeam) else ray_through(view, row, column)
         towards = ray_through(view, row, column) - start if isinstance(view, ConeBeam) else np.array(view.direction)
         towards = towards / np.linalg.norm(towards)
-        steps = np.arange(-400, 2000, 0.05)
+        steps = np.arange(0 if isinstance(view, ConeBeam) else -400, 2000, 0.05)
         inside = (np.abs(start + steps[:, None] * towards) <= half).all(axis=1)
         assert view.ray_support(grid)[row, column] == pytest.approx(inside.sum() * 0.05, abs=0.2)
 
@@ -212,7 +223,7 @@ def test_every_repr_rebuilds_its_view(view):
             "along the detector's plane",
         ),
         (lambda: ConeBeam.from_projection_matrix(np.zeros((4, 4)), sdd=1000), r"shape \(3, 4\)"),
-        (lambda: ConeBeam.from_projection_matrix(ANY[3].projection_matrix, sdd=1000), "no centre of projection"),
+        (lambda: ConeBeam.from_projection_matrix(ANY[4].projection_matrix, sdd=1000), "no centre of projection"),
         (lambda: ParallelBeam.from_projection_matrix(ANY[0].projection_matrix), r"last row \(0, 0, 0, w\)"),
     ],
 )

@@ -222,6 +222,17 @@ def test_a_marker_at_the_left_is_larger_in_the_lateral_of_x2ct_than_of_chest():
         (lambda mu, grid, views: project(mu.to("meta"), grid, views), "lies on meta"),
         (lambda mu, grid, views: project(mu + torch.nan, grid, views), "mu holds values that are not finite"),
         (lambda mu, grid, views: project(mu + torch.inf, grid, views), "mu holds values that are not finite"),
+        (lambda mu, grid, views: project(mu, grid, []), "a list of one or more views"),
+        (lambda mu, grid, views: project(mu, grid, views[0]), "a list of one or more views"),
+        (lambda mu, grid, views: project(mu, grid, views, detector_shape=(5, 5)), "one detector shape"),
+        (lambda mu, grid, views: project(mu, grid, geometry_tensor(views), detector_shape=(5,)), "two positive"),
+        (lambda mu, grid, views: project(mu, grid, torch.zeros(1, 0, 4, 3)), r"\(B, views, 4, 3\)"),
+        (
+            lambda mu, grid, views: back_project(
+                torch.zeros(1, 2, 128, 128, requires_grad=True), grid, views, "reference"
+            ),
+            "no gradient with backend 'reference'",
+        ),
         (lambda mu, grid, views: back_project(torch.zeros(1, 3, 128, 128), grid, views), "hold 3 views"),
         (lambda mu, grid, views: back_project(torch.zeros(1, 2, 64, 128), grid, views), r"\(64, 128\) pixels"),
         (lambda mu, grid, views: back_project(torch.zeros(2, 128, 128), grid, views), r"\(B, views, rows, columns\)"),
@@ -235,12 +246,46 @@ def test_bad_arguments(call, words):
         call(torch.zeros(1, 1, 4, 4, 4), grid, preset("chest"))
 
 
-def test_a_view_beside_the_volume_is_warned_of():
+def test_a_view_beside_the_volume_is_warned_of_every_time_and_where_it_is_asked_for():
     grid = VolumeGrid((4, 4, 4), 2.0)
     beside = ConeBeam.pa(sdd=1800, sod=1650).moved((300, 0, 0))
-    with pytest.warns(UserWarning, match="falls beside the detector"):
-        image = project(torch.ones(1, 1, 4, 4, 4), grid, [beside])
-    assert not image.any()
+    for views in ([beside], [beside], geometry_tensor([beside])):
+        with pytest.warns(UserWarning, match="falls beside the detector") as caught:
+            image = project(torch.ones(1, 1, 4, 4, 4), grid, views, detector_shape=(128, 128))
+        assert caught[0].filename == __file__
+        assert not image.any()
+
+
+@pytest.mark.parametrize("angle", [45, 135, -45, -135, 225])
+def test_at_a_tie_of_two_axes_all_backends_take_the_same(angle):
+    grid = VolumeGrid((12, 16, 16), 12.0)
+    for shape in ((9, 9), (10, 10)):
+        view = ConeBeam.oblique(angle=angle, sdd=949, sod=541, detector_size=500, detector_shape=shape)
+        mu = torch.rand(1, 1, *grid.shape, dtype=torch.float64)
+        torch.testing.assert_close(project(mu, grid, [view], "eager"), project(mu, grid, [view], "reference"))
+
+
+@pytest.mark.parametrize("angle", [0, 8, 12, 15, 20, 45, 70])
+def test_flat_voxels_and_a_wide_cone_keep_the_length_of_each_ray(angle):
+    """Voxels five times as wide as thin: marching along the thin axis would let some rays run along the slices."""
+    grid = VolumeGrid((24, 24, 120), (12.0, 12.0, 2.4))
+    view = ConeBeam.oblique(angle=angle, sdd=949, sod=541, detector_size=300, detector_shape=(24, 24))
+    length = project(torch.ones(1, 1, *grid.shape, dtype=torch.float64), grid, [view])[0, 0].numpy()
+    support = view.ray_support(grid)
+    inner = support > 0.9 * support.max()
+    assert np.abs(length[inner] / support[inner] - 1).max() < 0.05
+
+
+def test_a_cone_that_is_too_wide_is_refused():
+    view = ConeBeam(
+        source=(31, 33, 0),
+        detector_centre=(-52, -54, 0),
+        column_step=(91, -87, 0),
+        row_step=(0, 0, -231),
+        detector_shape=(6, 11),
+    )
+    with pytest.raises(InputError, match="the cone is too wide"):
+        project(torch.ones(1, 1, 3, 3, 23), VolumeGrid((3, 3, 23), 5.0), [view])
 
 
 def test_half_precision_is_accumulated_in_single():

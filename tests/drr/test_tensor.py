@@ -48,6 +48,17 @@ def test_perturbations_are_the_constructors_numbers():
         turned, geometry_tensor([ConeBeam.oblique(angle=25, tilt=12, **CHEST)], torch.float64), atol=1e-9, rtol=0
     )
 
+    for pose in (
+        ConeBeam.pa(**CHEST),
+        ConeBeam.ap(**CHEST),
+        ConeBeam.lateral(detector_side="left", **CHEST),
+        ConeBeam.lateral(detector_side="right", **CHEST),
+        ConeBeam.pa(**CHEST).mirrored(),
+    ):
+        tilted = perturb_geometry(geometry_tensor([pose], torch.float64), tilt=10.0)[0, 0]
+        beam = (tilted[1] - tilted[0]) / 1800
+        assert float(beam[2]) == pytest.approx(math.sin(math.radians(10)))
+
     shifted = perturb_geometry(geometry, shift_columns=torch.tensor([[5.0, 6.0]]), shift_rows=7.0)
     expected = geometry_tensor([views[0].moved((5, 0, -7)), views[1].moved((0, 6, -7))], torch.float64)
     torch.testing.assert_close(shifted, expected)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from metrics import mae, psnr, ssim
+from metrics import mae, mse, psnr, ssim
 
 
 @pytest.fixture
@@ -23,6 +23,13 @@ def test_psnr_and_ssim_are_scikit_images(volumes):
         assert float(ssim(second, first, 2500.0)[i]) == pytest.approx(structural_similarity(a, b, data_range=2500))
 
 
+def test_ssim_over_two_axes_is_the_mean_over_slices(volumes):
+    first, second = volumes
+    pairs = zip(first[0, 0].numpy(), second[0, 0].numpy(), strict=True)
+    slices = [structural_similarity(a, b, data_range=2500) for a, b in pairs]
+    assert float(ssim(second, first, 2500.0, axes=(3, 4))[0]) == pytest.approx(np.mean(slices))
+
+
 def test_psnr_of_unit_values_and_of_hu_is_the_same(volumes):
     first, second = volumes
     unit = [(v + 1024) / 2500 for v in volumes]
@@ -35,10 +42,11 @@ def test_the_authors_peak_adds_4_29_db(volumes):
     np.testing.assert_allclose(difference, 4.287, atol=1e-3)
 
 
-def test_mae_by_hand():
+def test_mae_and_mse_by_hand():
     a = torch.tensor([[0.0, 2.0], [1.0, 1.0]])
     b = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     assert mae(a, b).tolist() == [1.5, 0.0]
+    assert mse(a, b).tolist() == [2.5, 0.0]
 
 
 def test_identical_volumes(volumes):

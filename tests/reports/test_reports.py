@@ -69,6 +69,18 @@ def test_the_summary_as_a_table(tmp_path):
     table = summary_table(tmp_path)
     assert "2 held-out cases" in table
     assert "gain over the mean volume: 3.50 dB" in table
+    assert "authors" not in table  # an evaluation without the paper's measures
+    paper = {"prediction": 26.5, "mean_volume": 23.0}
+    summary |= {"paper_psnr_avg": paper, "paper_psnr_3d": paper, "paper_ssim_avg": paper}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    corrected, paper = summary_table(tmp_path).split("as the authors compute it: peak 4095, slice-wise; +4.29 dB")
+    assert [line for line in table.splitlines() if "this network" in line] == [
+        line for line in corrected.splitlines() if "this network" in line
+    ]
+    rows = [line.split() for line in paper.splitlines() if line.startswith("  ")]
+    assert rows[0] == ["PSNR-avg", "dB", "PSNR-3D", "dB", "SSIM-avg"]
+    assert [row[-3:] for row in rows[1:3]] == [["26.50", "26.50", "26.500"], ["23.00", "23.00", "23.000"]]
+    assert "numbers " in paper
     with pytest.raises(InputError, match=r"holds no readable summary.json"):
         summary_table(tmp_path / "absent")
     (tmp_path / "summary.json").write_text("[]")

@@ -156,6 +156,15 @@ def test_tone_is_a_gamma(volume):
     assert abs(float(gamma.mean().log())) <= 0.3
 
 
+def test_views_and_voxels_that_do_not_fit(volume):
+    with pytest.raises(InputError, match="need one detector shape"):
+        RandRayCastDRR(GRID, [preset("chest", (64, 64))[0], preset("chest", (32, 32))[1]])
+    with pytest.raises(InputError, match="need one detector shape"):
+        RayCastDRR(GRID, ())
+    with pytest.raises(InputError, match=r"\[10.0, 10.0, 10.0\] mm apart, those of the grid \[5.0, 5.0, 5.0\]"):
+        RayCastDRR(VolumeGrid((32, 32, 32), 5.0))(volume)
+
+
 def test_bad_jitter_and_device():
     with pytest.raises(InputError, match="tilt must not be negative"):
         RandRayCastDRR(GRID, tilt=-1.0)
