@@ -1,7 +1,14 @@
-"""Networks by name: X2CT-GAN's generator and discriminator, and the conversion of the authors' weights."""
+"""Networks by name: those of the X2CT-GAN paper, an honesty baseline, and the conversion of the authors' weights."""
 
+from .cnn2d import CNN2D as CNN2D
 from .convert import from_official as from_official
+from .convert import recognise as recognise
+from .convert import to_official as to_official
+from .patchgan import MultiScaleDiscriminator as MultiScaleDiscriminator
+from .patchgan import PatchDiscriminator2D as PatchDiscriminator2D
 from .patchgan import PatchDiscriminator3D as PatchDiscriminator3D
 from .registry import NETWORKS as NETWORKS
 from .registry import build_network as build_network
+from .unet import ReplicateUNet as ReplicateUNet
+from .x2ct import SingleViewGenerator as SingleViewGenerator
 from .x2ct import X2CTGenerator as X2CTGenerator

@@ -322,25 +322,47 @@ class ViewDecoderLevel(nn.Module):
         return self.merge(self.upsample(feature), self.connection_b(encoder_map))
 
 
+class ViewDecoderLevelWithoutB(nn.Module):
+    """`ViewDecoderLevel` of the ablation without Connection-B: the encoder's map does not get into 3-D.
+
+    Args:
+        upsample: see `ViewDecoderLevel`.
+        channels: channels of this level.
+    """
+
+    def __init__(self, upsample: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.upsample = upsample
+        self.merge = conv_norm_relu(3, channels, channels)
+
+    def forward(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
+        """As `ViewDecoderLevel`; the map is not used."""
+        return self.merge(self.upsample(feature))
+
+
 class ViewDecoder(nn.Module):
     """3-D decoder of one view, in the view's frame. The generator calls its levels one by one, as it fuses in between.
 
     Args:
         channels: channels from the coarsest feature (Connection-A) to the finest.
         map_channels: channels of the encoder's maps, finest first.
+        connection_b: whether the encoder's maps get into 3-D.
 
     Attributes:
         levels: `ViewDecoderLevel`s, coarsest first.
         tail: from the last level to the view's own volume (B, 1, S, S, S), before the activation.
     """
 
-    def __init__(self, channels: Sequence[int], map_channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], map_channels: Sequence[int], connection_b: bool = True) -> None:
         super().__init__()
-        upsample = [upsample_norm_relu(channels[0], channels[1])]
+        upsample: list[nn.Module] = [upsample_norm_relu(channels[0], channels[1])]
         upsample += [decoder_level(c, c, channels[i + 2]) for i, c in enumerate(channels[1:-1])]
-        self.levels = nn.ModuleList(
-            ViewDecoderLevel(*level) for level in zip(upsample, reversed(map_channels), channels[1:], strict=True)
-        )
+        if connection_b:
+            levels = zip(upsample, reversed(map_channels), channels[1:], strict=True)
+            self.levels = nn.ModuleList(ViewDecoderLevel(*level) for level in levels)
+        else:
+            plain = zip(upsample, channels[1:], strict=True)
+            self.levels = nn.ModuleList(ViewDecoderLevelWithoutB(*level) for level in plain)
         self.tail = nn.Sequential(conv_norm_relu(3, channels[-1], channels[-1]), HeadConv3d(channels[-1]))
 
 
@@ -349,19 +371,21 @@ class MainDecoder(nn.Module):
 
     Args:
         channels: channels from the coarsest feature to the finest.
+        connection_c: whether the views' fused feature joins at every level, or at the coarsest only.
 
     Attributes:
         levels: coarsest first; the first takes the fused feature, every other one the fused feature with its own
-            predecessor's output after it.
+            predecessor's output after it, or that output alone.
         tail: from both at the finest level to the volume (B, 1, S, S, S), before the activation.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], connection_c: bool = True) -> None:
         super().__init__()
+        inputs = 2 if connection_c else 1
         self.levels = nn.ModuleList([upsample_norm_relu(channels[0], channels[1])])
-        self.levels.extend(decoder_level(2 * c, c, channels[i + 2]) for i, c in enumerate(channels[1:-1]))
+        self.levels.extend(decoder_level(inputs * c, c, channels[i + 2]) for i, c in enumerate(channels[1:-1]))
         self.tail = nn.Sequential(
-            conv_norm_relu(3, 2 * channels[-1], channels[-1]),
+            conv_norm_relu(3, inputs * channels[-1], channels[-1]),
             conv_norm_relu(3, channels[-1], channels[-1]),
             HeadConv3d(channels[-1]),
         )

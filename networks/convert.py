@@ -1,34 +1,40 @@
 """From the authors' checkpoints to ours: what each of their layers is called here.
 
 Their instance norms kept running statistics that nothing ever reads (they tested with statistics of the image
-itself), so those entries are dropped. Everything else must fit exactly.
+itself), and their ablations without Connection-B hold its weights without using them; those entries are dropped.
+Everything else must fit exactly.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from conventions import InputError
 
-from .patchgan import PatchDiscriminator3D
-from .x2ct import ViewBranch, X2CTGenerator
+from .blocks import ViewDecoderLevelWithoutB
+from .cnn2d import CNN2D
+from .patchgan import MultiScaleDiscriminator, PatchDiscriminator, PatchDiscriminator2D, PatchDiscriminator3D
+from .x2ct import SingleViewGenerator, ViewBranch, X2CTGenerator
 
 DEAD_BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
 """Endings of the entries that are dropped."""
+
+COUNTER = ".num_batches_tracked"
+
+_WITH_FEATURES = re.compile(r"(?:model|scale(\d+)_layer)(\d+)\.(\d+)\.(\w+)")
 
 PARALLEL_PREFIX = "module."
 """What `DataParallel` puts before every key."""
 
 
-def _view_layers(branch: ViewBranch) -> dict[str, str]:
-    layers = {
-        "encoder_layer.1": "encoder.stem.0",
-        "base_link.0": "connection_a.linear",
-        "decoder_layer-1.0": "decoder.tail.0.conv",
-        "decoder_layer.0": "decoder.tail.1",
-    }
+def _branch_layers(branch: ViewBranch) -> dict[str, str]:
+    """Encoder, Connection-A and Connections B, which single view and biplanar name alike."""
+    layers = {"encoder_layer.1": "encoder.stem.0", "base_link.0": "connection_a.linear"}
     for i, stage in enumerate(branch.encoder.stages):
         theirs, ours = f"encoder_layer{i}", f"encoder.stages.{i}"
         layers |= {f"{theirs}.2": f"{ours}.down.2", f"{theirs}.6": f"{ours}.transition.2"}
@@ -37,13 +43,18 @@ def _view_layers(branch: ViewBranch) -> dict[str, str]:
             layers[f"{theirs}.3.conv_block.{j}.conv2"] = f"{ours}.dense.{j}.grow.2"
     # They count the levels from the finest, ours run from the coarsest.
     for i in range(5):
-        ours = f"decoder.levels.{4 - i}"
-        layers |= {
-            f"linker_layer{i}.0.compress_block.0": f"{ours}.connection_b.compress.conv",
-            f"linker_layer{i}.0.conv_block.0": f"{ours}.connection_b.lift.conv",
-            f"decoder_compress_layer{i - 1}.0": f"{ours}.merge.conv",
-        }
-    return layers | _upsampling_layers("decoder.levels.{}.upsample")
+        ours = f"decoder.levels.{4 - i}.connection_b"
+        layers[f"linker_layer{i}.0.compress_block.0"] = f"{ours}.compress.conv"
+        layers[f"linker_layer{i}.0.conv_block.0"] = f"{ours}.lift.conv"
+    return layers
+
+
+def _view_layers(branch: ViewBranch) -> dict[str, str]:
+    """A view of the biplanar network: the first convolution of each level stands apart."""
+    layers = _branch_layers(branch) | _upsampling_layers("decoder.levels.{}.upsample")
+    for i in range(5):
+        layers[f"decoder_compress_layer{i - 1}.0"] = f"decoder.levels.{4 - i}.merge.conv"
+    return layers | {"decoder_layer-1.0": "decoder.tail.0.conv", "decoder_layer.0": "decoder.tail.1"}
 
 
 def _upsampling_layers(ours: str) -> dict[str, str]:
@@ -69,14 +80,63 @@ def _biplanar_layers(network: X2CTGenerator) -> dict[str, str]:
     return layers
 
 
-def _patchgan_layers(network: PatchDiscriminator3D) -> dict[str, str]:
+def _single_view_layers(network: SingleViewGenerator) -> dict[str, str]:
+    """The single view has the first convolution of a level and those after it in one block."""
+    layers = _branch_layers(network.pa) | {
+        "decoder_layer4.0.block.block.0": "decoder.levels.0.upsample.conv",
+        "decoder_layer-1.0": "decoder.levels.4.merge.conv",
+        "decoder_layer-1.3": "decoder.tail.0.conv",
+        "decoder_layer.0": "decoder.tail.1",
+    }
+    for i in range(4):
+        theirs, after = f"decoder_layer{i}", f"decoder.levels.{4 - i}.upsample"
+        layers |= {
+            f"{theirs}.0": f"decoder.levels.{3 - i}.merge.conv",
+            f"{theirs}.3": f"{after}.0.conv",
+            f"{theirs}.6": f"{after}.1.conv",
+            f"{theirs}.9.block.block.0": f"{after}.2.conv",
+        }
+    return {theirs: f"pa.{ours}" for theirs, ours in layers.items()}
+
+
+def _cnn2d_layers(network: CNN2D) -> dict[str, str]:
+    """Parts 1 to 4 go down, 5 is the bottom, 6 to 8 go up, 9 gives the slices."""
+    parts = [*(f"down.{i}" for i in range(4)), "bottom", *(f"up.{i}" for i in range(3)), "slices"]
+    layers = {}
+    for name, module in network.named_modules():
+        part = next((i for i, p in enumerate(parts) if name.startswith(f"{p}.")), None)
+        if part is None or next(module.parameters(recurse=False), None) is None:
+            continue
+        theirs = f"part{part + 1}{name.removeprefix(parts[part])}".replace(".adn.N", ".bn")
+        for i in range(3):
+            theirs = theirs.replace(f".path.{i}", f".model.layer{i + 1}")
+        layers[theirs] = name
+    return layers
+
+
+def _patchgan_layers(network: PatchDiscriminator) -> dict[str, str]:
     # Convolutions stand at 0, 2, 5, 8, ...: after the first come an activation, after the others a norm too.
     return {f"model.{max(3 * i - 1, 0)}": f"layers.{i}.conv" for i in range(len(network.layers))}
 
 
+def _multi_scale_layers(network: MultiScaleDiscriminator) -> dict[str, str]:
+    """Their highest number judges the full size, which is our first scale."""
+    layers = {}
+    last = len(network.scales) - 1
+    for i, scale in enumerate(network.scales):
+        assert isinstance(scale, PatchDiscriminator)
+        for theirs, ours in _patchgan_layers(scale).items():
+            layers[theirs.replace("model", f"layer{last - i}")] = f"scales.{i}.{ours}"
+    return layers
+
+
 LAYERS: dict[type[nn.Module], Callable[..., dict[str, str]]] = {
     X2CTGenerator: _biplanar_layers,
+    SingleViewGenerator: _single_view_layers,
+    CNN2D: _cnn2d_layers,
     PatchDiscriminator3D: _patchgan_layers,
+    PatchDiscriminator2D: _patchgan_layers,
+    MultiScaleDiscriminator: _multi_scale_layers,
 }
 """For each network that has a counterpart among the authors': their layers' names to ours."""
 
@@ -105,9 +165,8 @@ def from_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[
     """Rename the entries of an authors' state dict to ours.
 
     Args:
-        state_dict: the entry `state_dict` of one of their checkpoint files: their biplanar generator (shipped
-            configuration) or their discriminator "basic3d".
-        network: our network to load it into, with the checkpoint's image size and widths.
+        state_dict: the entry `state_dict` of one of their checkpoint files.
+        network: our network to load it into, with the checkpoint's image size and widths; `recognise` names it.
 
     Returns:
         A state dict for `network.load_state_dict`; the tensors are those given, not copies.
@@ -115,8 +174,11 @@ def from_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[
     Raises:
         InputError: where an entry is missing, unknown or of another shape.
     """
-    given = {k.removeprefix(PARALLEL_PREFIX): v for k, v in state_dict.items() if not k.endswith(DEAD_BUFFERS)}
     keys = official_keys(network)
+    given = {k: v for k, v in plain_keys(state_dict).items() if k in keys.values() or not _is_dead(k, network)}
+    for theirs in keys.values():
+        if theirs.endswith(COUNTER):  # torch 0.4.0, with which the authors trained, did not count
+            given.setdefault(theirs, torch.tensor(0))
     name = type(network).__name__
     missing = [key for key in keys.values() if key not in given]
     unknown = sorted(given.keys() - set(keys.values()))
@@ -131,3 +193,96 @@ def from_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[
                 "build the network with the image size and widths of the checkpoint"
             )
     return {ours: given[theirs] for ours, theirs in keys.items()}
+
+
+def to_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The way back: rename the entries of our state dict to the authors'.
+
+    Their norms' running statistics, which nothing reads, are not made up; their loader leaves them as they are.
+
+    Args:
+        state_dict: of our network.
+        network: the network it belongs to.
+
+    Returns:
+        The entry `state_dict` of a checkpoint for their code; the tensors are those given.
+
+    Raises:
+        InputError: where the network has no counterpart, or entries are missing, unknown or of another shape.
+    """
+    expected = network.state_dict()
+    different = sorted(expected.keys() ^ state_dict.keys()) or [
+        key for key, value in expected.items() if value.shape != state_dict[key].shape
+    ]
+    if different:
+        raise InputError(f"this is no state dict of {type(network).__name__}: entry {different[0]} does not fit")
+    return {theirs: state_dict[ours] for ours, theirs in official_keys(network).items()}
+
+
+def plain_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' entries in one numbering: without `DataParallel`, and discriminators without intermediate layers.
+
+    A discriminator that gives its features has the same tensors as `model<layer>.0` or `scale<scale>_layer<layer>.0`.
+    """
+
+    def plain(key: str) -> str:
+        match = _WITH_FEATURES.fullmatch(key)
+        if match is None:
+            return key
+        scale, layer, index, kind = match.groups()
+        prefix = "model" if scale is None else f"layer{scale}"
+        return f"{prefix}.{max(3 * int(layer) - 1, 0) + int(index)}.{kind}"
+
+    return {plain(key.removeprefix(PARALLEL_PREFIX)): value for key, value in state_dict.items()}
+
+
+def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
+    """Which of our networks an authors' state dict belongs to.
+
+    Their "NoFuse" network has the same entries as the shipped "Fuse": it is taken for the latter, unless one says
+    `x2ct_biplanar_no_fuse`.
+
+    Args:
+        state_dict: the entry `state_dict` of one of their checkpoint files.
+
+    Returns:
+        A name for `build_network`, and its arguments that differ from the defaults.
+
+    Raises:
+        InputError: where the entries are those of no network of theirs.
+    """
+    shapes = {key: tuple(value.shape) for key, value in plain_keys(state_dict).items() if hasattr(value, "shape")}
+    if "view1Model.base_link.0.weight" in shapes or "base_link.0.weight" in shapes:
+        biplanar = "view1Model.base_link.0.weight" in shapes
+        merge = "view1Model.decoder_compress_layer3.0.weight" if biplanar else "decoder_layer3.0.weight"
+        size = {
+            "image_size": _image_size(shapes["view1Model.base_link.0.weight" if biplanar else "base_link.0.weight"])
+        }
+        without = [
+            letter
+            for letter, key in (("b", merge), ("c", "decoder_layer3.0.weight"))
+            if (biplanar or letter == "b") and shapes.get(key, (0, 0))[0] == shapes.get(key, (0, 0))[1]
+        ]
+        base = "x2ct_biplanar" if biplanar else "x2ct_single_view"
+        return "_without_".join([base, *["_and_".join(without)] * bool(without)]), size
+    if "part1.0.conv.weight" in shapes:
+        return "cnn2d", {"image_size": 2 * shapes["part9.1.weight"][0]}
+    for key, multiple in (("model.0.weight", False), ("layer0.0.weight", True)):
+        if key in shapes and len(shapes[key]) in (4, 5):
+            dims = len(shapes[key]) - 2
+            channels = {"in_channels": shapes[key][1]}
+            return (f"patchgan_{dims}d_multi_scale" if multiple else f"patchgan_{dims}d"), channels
+    raise InputError("the entries are those of no network of the X2CT authors")
+
+
+def _image_size(connection_a: tuple[int, ...]) -> int:
+    """Side of the radiographs from the rows of Connection-A: 256 channels at a 32th of the side, cubed."""
+    return 32 * round((connection_a[0] / 256) ** (1 / 3))
+
+
+def _is_dead(key: str, network: nn.Module) -> bool:
+    """Whether an entry has no effect: statistics of instance norms, and Connections B of networks without them."""
+    without_b = isinstance(network, (X2CTGenerator, SingleViewGenerator)) and isinstance(
+        network.pa.decoder.levels[0], ViewDecoderLevelWithoutB
+    )
+    return key.endswith(DEAD_BUFFERS) or (without_b and "linker_layer" in key)

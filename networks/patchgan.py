@@ -1,4 +1,4 @@
-"""3-D PatchGAN discriminator of X2CT-GAN."""
+"""PatchGAN discriminators of X2CT-GAN, in 3-D and in 2-D, at one scale and at several."""
 
 from __future__ import annotations
 
@@ -14,29 +14,25 @@ MAX_CHANNEL_FACTOR = 8
 """Channels double from layer to layer, up to this multiple of the first."""
 
 
-class PatchDiscriminator3D(nn.Module):
-    """3-D PatchGAN: judges overlapping patches of a volume, one raw score each.
-
-    Ying et al., CVPR 2019, section 3.3, layer by layer as in the authors' code ("basic3d"), so that their weights fit
-    (`from_official`). It judges a volume in the company of the radiographs it was made from: the channels are the PA
-    and the lateral radiograph, each repeated along its ray axis (`conventions.expand_views`), then the volume.
-    At the defaults it has 11,055,169 parameters.
+class PatchDiscriminator(nn.Module):
+    """PatchGAN: judges overlapping patches, one raw score each. `PatchDiscriminator3D` and `...2D` are its two forms.
 
     Args:
-        in_channels: channels to judge: 3 for two radiographs and the volume, 2 for one radiograph and the volume,
-            1 for the volume alone.
+        spatial_dims: 2 or 3.
+        in_channels: channels to judge.
         channels: channels of the first convolution; they double from layer to layer, up to 8 times.
         num_layers: number of convolutions between the first and the last one; all but the last of them halve the
             size, as the first one does.
     """
 
-    def __init__(self, in_channels: int = 3, channels: int = 64, num_layers: int = 3) -> None:
+    def __init__(self, spatial_dims: int, in_channels: int, channels: int, num_layers: int) -> None:
         super().__init__()
         widths = [channels * min(2**i, MAX_CHANNEL_FACTOR) for i in range(num_layers + 1)]
-        layers = [_layer(in_channels, widths[0], stride=2, norm=False)]
+        layers = [_layer(spatial_dims, in_channels, widths[0], stride=2, norm=False)]
         for i in range(num_layers):
-            layers.append(_layer(widths[i], widths[i + 1], stride=1 if i == num_layers - 1 else 2, norm=True))
-        score = Convolution(3, widths[-1], 1, kernel_size=KERNEL_SIZE, padding=PADDING, conv_only=True)
+            stride = 1 if i == num_layers - 1 else 2
+            layers.append(_layer(spatial_dims, widths[i], widths[i + 1], stride, norm=True))
+        score = Convolution(spatial_dims, widths[-1], 1, kernel_size=KERNEL_SIZE, padding=PADDING, conv_only=True)
         self.layers = nn.Sequential(*layers, score)
         self.apply(normal_init)
 
@@ -44,23 +40,109 @@ class PatchDiscriminator3D(nn.Module):
         """Score the patches.
 
         Args:
-            x: (B, in_channels, D, H, W), in [0, 1].
+            x: (B, in_channels, *size), in [0, 1].
 
         Returns:
-            Raw scores (B, 1, d, h, w), without a sigmoid: 11^3 patches for 64^3 voxels, 19^3 for 128^3.
+            Raw scores (B, 1, *patches), without a sigmoid: 11 patches a side for 64 voxels, 19 for 128.
         """
         return self.layers(x)
 
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What every layer gives, the scores last, for feature matching.
 
-def _layer(in_channels: int, out_channels: int, stride: int, norm: bool) -> Convolution:
+        Args:
+            x: (B, in_channels, *size), in [0, 1].
+
+        Returns:
+            `num_layers + 2` tensors, the first at half the size.
+        """
+        found: list[Tensor] = []
+        for layer in self.layers:
+            x = layer(x)
+            found.append(x)
+        return found
+
+
+class PatchDiscriminator3D(PatchDiscriminator):
+    """3-D PatchGAN: judges a volume in the company of the radiographs it was made from.
+
+    Ying et al., CVPR 2019, section 3.3, layer by layer as in the authors' code ("basic3d"), so that their weights fit
+    (`from_official`). The channels are the PA and the lateral radiograph, each repeated along its ray axis
+    (`conventions.expand_views`), then the volume. At the defaults it has 11,055,169 parameters.
+
+    Args:
+        in_channels: 3 for two radiographs and the volume, 2 for one radiograph and the volume, 1 for the volume alone.
+        channels: see `PatchDiscriminator`.
+        num_layers: see `PatchDiscriminator`.
+    """
+
+    def __init__(self, in_channels: int = 3, channels: int = 64, num_layers: int = 3) -> None:
+        super().__init__(3, in_channels, channels, num_layers)
+
+
+class PatchDiscriminator2D(PatchDiscriminator):
+    """2-D PatchGAN: judges projections of a volume ("basic2d"; not in the paper, but in the authors' code).
+
+    At the defaults it has 2,762,689 parameters.
+
+    Args:
+        in_channels: 3 for the projections along D, H and W together, 1 for one image.
+        channels: see `PatchDiscriminator`.
+        num_layers: see `PatchDiscriminator`.
+    """
+
+    def __init__(self, in_channels: int = 1, channels: int = 64, num_layers: int = 3) -> None:
+        super().__init__(2, in_channels, channels, num_layers)
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """Several PatchGANs, each judging at half the size of the one before ("multi3d", "multi2d").
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: see `PatchDiscriminator`.
+        channels: see `PatchDiscriminator`.
+        num_layers: see `PatchDiscriminator`.
+        num_scales: number of sizes.
+    """
+
+    def __init__(
+        self, spatial_dims: int = 3, in_channels: int = 3, channels: int = 64, num_layers: int = 3, num_scales: int = 3
+    ) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(
+            PatchDiscriminator(spatial_dims, in_channels, channels, num_layers) for _ in range(num_scales)
+        )
+        pool = nn.AvgPool3d if spatial_dims == 3 else nn.AvgPool2d
+        self.halve = pool(3, stride=2, padding=1, count_include_pad=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Score the patches of every size.
+
+        Args:
+            x: (B, in_channels, *size), in [0, 1].
+
+        Returns:
+            Raw scores (B, 1, *patches) of each scale, the full size first.
+        """
+        scores: list[Tensor] = []
+        for number, scale in enumerate(self.scales):
+            if number > 0:
+                x = self.halve(x)
+            scores.append(scale(x))
+        return scores
+
+
+def _layer(spatial_dims: int, in_channels: int, out_channels: int, stride: int, norm: bool) -> Convolution:
+    # The authors drop the bias before the 3-D norms, where it has no effect, and keep it before the 2-D ones.
     return Convolution(
-        3,
+        spatial_dims,
         in_channels,
         out_channels,
         strides=stride,
         kernel_size=KERNEL_SIZE,
         padding=PADDING,
-        bias=not norm,
+        bias=not norm or spatial_dims == 2,
         norm="instance" if norm else None,
         act=("leakyrelu", {"negative_slope": 0.2, "inplace": True}),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from monai.utils import ComponentStore
@@ -10,14 +12,47 @@ from torch import nn
 
 from conventions import InputError
 
-from .patchgan import PatchDiscriminator3D
-from .x2ct import X2CTGenerator
+from .cnn2d import CNN2D
+from .patchgan import MultiScaleDiscriminator, PatchDiscriminator2D, PatchDiscriminator3D
+from .unet import ReplicateUNet
+from .x2ct import SingleViewGenerator, X2CTGenerator
 
 NETWORKS = ComponentStore("networks", "Generators and discriminators that `build_network` makes by name.")
-"""The networks by name, each a class with a one-line description."""
+"""The networks by name, each with a one-line description."""
 
-NETWORKS.add("x2ct_biplanar", "X2CT-GAN generator: a volume from a PA and a lateral radiograph.", X2CTGenerator)
-NETWORKS.add("patchgan_3d", "X2CT-GAN discriminator: scores 3-D patches of a volume.", PatchDiscriminator3D)
+_MADE_BY: dict[str, tuple[str, Callable[..., nn.Module]]] = {
+    "x2ct_biplanar": ("X2CT-GAN generator from a PA and a lateral radiograph, as shipped.", X2CTGenerator),
+    "x2ct_biplanar_no_fuse": (
+        'Ablation of Connection-C: the mean joins the main decoder but replaces no view ("NoFuse").',
+        partial(X2CTGenerator, connection_c="mean"),
+    ),
+    "x2ct_biplanar_without_b": (
+        "Ablation without Connection-B: no 2-D map gets into 3-D.",
+        partial(X2CTGenerator, connection_b=False),
+    ),
+    "x2ct_biplanar_without_c": (
+        "Ablation without Connection-C: the volume depends on the coarsest features alone.",
+        partial(X2CTGenerator, connection_c="none"),
+    ),
+    "x2ct_biplanar_without_b_and_c": (
+        "Ablation without Connections B and C.",
+        partial(X2CTGenerator, connection_b=False, connection_c="none"),
+    ),
+    "x2ct_single_view": ("X2CT-GAN generator from a PA radiograph alone.", SingleViewGenerator),
+    "x2ct_single_view_without_b": (
+        "Single-view ablation without Connection-B.",
+        partial(SingleViewGenerator, connection_b=False),
+    ),
+    "cnn2d": ("2DCNN baseline of the paper: slices as channels, from a radiograph of twice the size.", CNN2D),
+    "replicate_unet": ("Honesty baseline: views repeated along their rays, then a 3-D U-Net.", ReplicateUNet),
+    "patchgan_3d": ("X2CT-GAN discriminator: scores 3-D patches of a volume.", PatchDiscriminator3D),
+    "patchgan_3d_multi_scale": ("The same at three sizes.", MultiScaleDiscriminator),
+    "patchgan_2d": ("Scores patches of projections; in the authors' code, not in the paper.", PatchDiscriminator2D),
+    "patchgan_2d_multi_scale": ("The same at three sizes.", partial(MultiScaleDiscriminator, spatial_dims=2)),
+}
+
+for _name, (_description, _maker) in _MADE_BY.items():
+    NETWORKS.add(_name, _description, _maker)
 
 
 def build_network(name: str, **overrides: Any) -> nn.Module:

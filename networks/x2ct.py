@@ -9,7 +9,7 @@ import torch
 from monai.networks.utils import normal_init
 from torch import Tensor, nn
 
-from conventions import InputError, View
+from conventions import VIEW_TO_VOLUME, InputError, View
 
 from .blocks import ConnectionA, ConnectionC, DenseEncoder, MainDecoder, ViewDecoder
 
@@ -29,6 +29,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 """What may follow the last convolution. The authors ship relu (no upper bound); sigmoid is ours."""
 
 
+CONNECTIONS_C = ("replace", "mean", "none")
+"""What Connection-C does at every level: the views' mean joins the main decoder and replaces both views' features
+(the authors' "Fuse", shipped), or joins the main decoder only ("NoFuse"), or neither (their "withoutconnect", in which
+the volume depends on the coarsest features alone)."""
+
+
 class ViewBranch(nn.Module):
     """All that belongs to one view: dense encoder, Connection-A, and the decoder with its Connections B.
 
@@ -37,13 +43,21 @@ class ViewBranch(nn.Module):
         encoder: the dense encoder.
         decoder_channels: channels of the decoder, coarsest first.
         dropout: probability of dropout in Connection-A.
+        connection_b: whether the encoder's maps get into 3-D.
     """
 
-    def __init__(self, image_size: int, encoder: DenseEncoder, decoder_channels: Sequence[int], dropout: float) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        encoder: DenseEncoder,
+        decoder_channels: Sequence[int],
+        dropout: float,
+        connection_b: bool = True,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.connection_a = ConnectionA(encoder.code_channels, decoder_channels[0], image_size // DOWNSAMPLING, dropout)
-        self.decoder = ViewDecoder(decoder_channels, encoder.map_channels)
+        self.decoder = ViewDecoder(decoder_channels, encoder.map_channels, connection_b)
 
     def forward(self, radiograph: Tensor) -> tuple[list[Tensor], Tensor]:
         """Bring one view to where its decoder starts.
@@ -77,9 +91,11 @@ class X2CTGenerator(nn.Module):
             the channels of the level they lead to.
         dropout: probability of dropout in Connection-A, in training.
         activation: what follows the last convolution: relu (the authors'), linear, softplus, sigmoid or tanh.
+        connection_b: whether the encoders' maps get into 3-D; False is the paper's ablation.
+        connection_c: one of `CONNECTIONS_C`; "mean" and "none" are the paper's ablations.
 
     Raises:
-        InputError: where the size, the number of stages or levels, or the activation is not one of the above.
+        InputError: where the size, the number of stages or levels, or a name is not one of the above.
     """
 
     def __init__(
@@ -92,19 +108,25 @@ class X2CTGenerator(nn.Module):
         decoder_channels: Sequence[int] = (256, 128, 64, 32, 16, 16),
         dropout: float = 0.5,
         activation: str = "relu",
+        connection_b: bool = True,
+        connection_c: str = "replace",
     ) -> None:
         super().__init__()
         _check_arguments(image_size, dense_layers, decoder_channels, activation)
+        if connection_c not in CONNECTIONS_C:
+            raise InputError(f"unknown connection_c {connection_c!r}: choose one of {', '.join(CONNECTIONS_C)}")
         self.image_size = image_size
+        self.fuses_levels = connection_c != "none"
+        self.replaces_views = connection_c == "replace"
 
         def branch() -> ViewBranch:
             encoder = DenseEncoder(stem_channels, growth_rate, bottleneck_factor, dense_layers)
-            return ViewBranch(image_size, encoder, decoder_channels, dropout)
+            return ViewBranch(image_size, encoder, decoder_channels, dropout, connection_b)
 
         self.pa = branch()
         self.lateral = branch()
         self.connection_c = ConnectionC((View.PA, View.LATERAL))
-        self.main = MainDecoder(decoder_channels)
+        self.main = MainDecoder(decoder_channels, self.fuses_levels)
         self.activation = ACTIVATIONS[activation]()
         self.apply(normal_init)
 
@@ -122,19 +144,88 @@ class X2CTGenerator(nn.Module):
             InputError: where the image has another shape (not checked in TorchScript).
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            _check_image(image, self.image_size)
+            _check_image(image, self.image_size, 2, "the PA and the lateral radiograph")
         pa_maps, pa = self.pa(image[:, 0:1])
         lateral_maps, lateral = self.lateral(image[:, 1:2])
-        fused, (pa, lateral) = self.connection_c([pa, lateral])
+        fused, views = self.connection_c([pa, lateral])
+        if self.replaces_views:
+            pa, lateral = views[0], views[1]
         volume = fused
         for pa_level, lateral_level, main_level in zip(  # noqa: B905 (TorchScript knows no `strict`)
             self.pa.decoder.levels, self.lateral.decoder.levels, self.main.levels
         ):
-            pa = pa_level(pa, pa_maps.pop())
-            lateral = lateral_level(lateral, lateral_maps.pop())
-            fused, (pa, lateral) = self.connection_c([pa, lateral])
-            volume = torch.cat([fused, main_level(volume)], dim=1)
+            volume = main_level(volume)
+            if self.fuses_levels:  # else nothing of the views' decoders reaches the volume
+                pa = pa_level(pa, pa_maps.pop())
+                lateral = lateral_level(lateral, lateral_maps.pop())
+                fused, views = self.connection_c([pa, lateral])
+                if self.replaces_views:
+                    pa, lateral = views[0], views[1]
+                volume = torch.cat([fused, volume], dim=1)
         return self.activation(self.main.tail(volume))
+
+
+class SingleViewGenerator(nn.Module):
+    """Single-view X2CT-GAN generator: a CT volume from a PA radiograph alone.
+
+    Ying et al., CVPR 2019, in the authors' shipped configuration: one view's branch, run to its own end. At the
+    defaults it has 29,384,481 parameters, and the authors' weights fit (`from_official`).
+
+    Args:
+        image_size: see `X2CTGenerator`, as all that follow.
+        stem_channels: see `X2CTGenerator`.
+        growth_rate: see `X2CTGenerator`.
+        bottleneck_factor: see `X2CTGenerator`.
+        dense_layers: see `X2CTGenerator`.
+        decoder_channels: see `X2CTGenerator`.
+        dropout: see `X2CTGenerator`.
+        activation: see `X2CTGenerator`.
+        connection_b: see `X2CTGenerator`.
+
+    Raises:
+        InputError: as `X2CTGenerator`.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        stem_channels: int = 64,
+        growth_rate: int = 32,
+        bottleneck_factor: int = 4,
+        dense_layers: Sequence[int] = (6, 12, 24, 16, 6),
+        decoder_channels: Sequence[int] = (256, 128, 64, 32, 16, 16),
+        dropout: float = 0.5,
+        activation: str = "relu",
+        connection_b: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_arguments(image_size, dense_layers, decoder_channels, activation)
+        self.image_size = image_size
+        encoder = DenseEncoder(stem_channels, growth_rate, bottleneck_factor, dense_layers)
+        self.pa = ViewBranch(image_size, encoder, decoder_channels, dropout, connection_b)
+        self.to_volume = list(VIEW_TO_VOLUME[View.PA])
+        self.activation = ACTIVATIONS[activation]()
+        self.apply(normal_init)
+
+    def forward(self, image: Tensor, geometry: Optional[Tensor] = None) -> Tensor:  # noqa: UP045 (TorchScript)
+        """Reconstruct the volume.
+
+        Args:
+            image: PA radiograph (B, 1, S, S) in [0, 1], bright = dense.
+            geometry: ignored, see `X2CTGenerator`.
+
+        Returns:
+            Unit volume (B, 1, D, H, W), D = H = W = S.
+
+        Raises:
+            InputError: where the image has another shape (not checked in TorchScript).
+        """
+        if not torch.jit.is_scripting() and not torch.jit.is_tracing():
+            _check_image(image, self.image_size, 1, "the PA radiograph")
+        maps, feature = self.pa(image)
+        for level in self.pa.decoder.levels:
+            feature = level(feature, maps.pop())
+        return self.activation(self.pa.decoder.tail(feature)).permute(self.to_volume)
 
 
 def _check_arguments(
@@ -152,9 +243,8 @@ def _check_arguments(
         raise InputError(f"unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}")
 
 
-def _check_image(image: Tensor, size: int) -> None:
-    if image.ndim != 4 or tuple(image.shape[1:]) != (2, size, size):
+def _check_image(image: Tensor, size: int, views: int, what: str) -> None:
+    if image.ndim != 4 or tuple(image.shape[1:]) != (views, size, size):
         raise InputError(
-            f"the image has shape {tuple(image.shape)}; this network takes (batch, 2, {size}, {size}): "
-            "the PA and the lateral radiograph"
+            f"the image has shape {tuple(image.shape)}; this network takes (batch, {views}, {size}, {size}): {what}"
         )

@@ -10,7 +10,23 @@ from networks import NETWORKS, PatchDiscriminator3D, X2CTGenerator, build_networ
 
 
 def test_known_networks():
-    assert dict(NETWORKS) == {"x2ct_biplanar": X2CTGenerator, "patchgan_3d": PatchDiscriminator3D}
+    assert NETWORKS["x2ct_biplanar"] is X2CTGenerator
+    assert NETWORKS["patchgan_3d"] is PatchDiscriminator3D
+    assert list(NETWORKS.names) == [
+        "x2ct_biplanar",
+        "x2ct_biplanar_no_fuse",
+        "x2ct_biplanar_without_b",
+        "x2ct_biplanar_without_c",
+        "x2ct_biplanar_without_b_and_c",
+        "x2ct_single_view",
+        "x2ct_single_view_without_b",
+        "cnn2d",
+        "replicate_unet",
+        "patchgan_3d",
+        "patchgan_3d_multi_scale",
+        "patchgan_2d",
+        "patchgan_2d_multi_scale",
+    ]
 
 
 @pytest.mark.parametrize("name", NETWORKS.names)
@@ -38,7 +54,9 @@ def test_spec_survives_copying_and_does_not_hinder_torchscript():
 
 
 def test_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(InputError, match=r"unknown network 'x2ct': choose one of x2ct_biplanar, patchgan_3d$"):
+    with pytest.raises(
+        InputError, match=r"unknown network 'x2ct': choose .* x2ct_biplanar, .*, patchgan_2d_multi_scale$"
+    ):
         build_network("x2ct")
 
 
