@@ -6,18 +6,20 @@ Run from the repository:
 
 Method: Every tool sits in an environment and a worker process of its own with two threads, and is given the same thorax
 phantom (seed 0, a 320 mm cube, the two outermost voxel layers air, so that no tool's treatment of the border counts) as
-mu in 1/mm; conversion from HU is left out. Cone beam, source-detector 1800 mm, source-isocentre 1500 mm, detector
-435.2 mm; PA, lateral, and PA turned by 25 degrees about z, then 12 degrees about x. After two calls to warm up, the
-first of which gives the image and the second the peak memory, the tools take turns in rounds, whose order rotates; a
-turn repeats the call for at least 0.1 s and keeps the median. Ratios are formed within a round; above 1 ours is faster.
-Errors are relative RMSE against our float64 Joseph, whose line integrals Siddon's and trilinear models cannot equal:
-they are models of the same volume, and up to about 1.5e-2 is that difference. Forward + backward adds the gradient of
-sum(image * weights) in the volume, where the weights are the reference image; its error is that of the gradient inside
-the air layers, and Siddon's is uneven where rays lie about as far apart as voxels. For itk-rtk, which has no gradient,
-it is the back projection of the weights by its Joseph filter. Peak memory is what a call adds to the resident set (to
-the allocated memory on CUDA); plastimatch's is its whole process, which also starts, reads and writes within its wall
-time. "4 volumes x 2 views" is four copies of the volume in PA and lateral: the other tools loop over volumes, and
-DiffDRR and nanodrr are left out there above 128^3, where that takes minutes a round.
+mu in 1/mm; conversion from HU is left out. Our view objects keep their tables from call to call, outside the time and
+the peak memory of a call; "ours:tensor" gives the geometry as a new tensor each time and makes them anew. Cone beam,
+source-detector 1800 mm, source-isocentre 1500 mm, detector 435.2 mm; PA, lateral, and PA turned by 25 degrees about z,
+then 12 degrees about x. After two calls to warm up, the first of which gives the image and the second the peak memory,
+the tools take turns in rounds, whose order rotates; a turn repeats the call for at least 0.1 s and keeps the median.
+Ratios are formed within a round; above 1 ours is faster. Errors are relative RMSE against our float64 Joseph, whose
+line integrals Siddon's and trilinear models cannot equal: they are models of the same volume, and up to about 1.5e-2 is
+that difference. Forward + backward adds the gradient of sum(image * weights) in the volume, where the weights are the
+reference image; its error is that of the gradient inside the air layers, and Siddon's is uneven where rays lie about as
+far apart as voxels. For itk-rtk, which has no gradient, it is the back projection of the weights by its Joseph filter.
+Peak memory is what a call adds to the resident set (to the allocated memory on CUDA); plastimatch's is its whole
+process, which also starts, reads and writes within its wall time. "4 volumes x 2 views" is four copies of the volume in
+PA and lateral: the other tools loop over volumes, and DiffDRR and nanodrr are left out there above 128^3, where that
+takes minutes a round.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ ENVIRONMENTS: dict[str, list[list[str]]] = {
 }
 """The `pip install` arguments that make each environment, call by call."""
 
-TOOLS = ("ours", "diffdrr:siddon", "diffdrr:trilinear", "nanodrr", "rtk", "plastimatch")
+TOOLS = ("ours", "ours:tensor", "diffdrr:siddon", "diffdrr:trilinear", "nanodrr", "rtk", "plastimatch")
 VIEWS = ("pa", "lateral", "oblique")
 NO_CUDA = ("rtk", "plastimatch")
 MODES = {"forward": "forward", "gradient": "forward + backward"}

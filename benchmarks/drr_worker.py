@@ -183,17 +183,20 @@ class TorchTool(Tool):
 
 
 class Ours(TorchTool):
-    """`drr.project`; the variant is its backend."""
+    """`drr.project`; the variant is its backend, or "tensor": views as a new tensor in each call, as jitter has."""
 
     def __init__(self, scene: Scene, variant: str) -> None:
-        from drr import ConeBeam, VolumeGrid, project
+        from drr import ConeBeam, VolumeGrid, geometry_tensor, project
 
         super().__init__(scene, variant)
         grid = VolumeGrid(scene.volumes.shape[1:], scene.spacing)
         views = [ConeBeam(**_beam(view), detector_shape=scene.shape) for view in scene.views]
         mu = self.torch.from_numpy(scene.volumes)[:, None].to(scene.device).requires_grad_()
         self.leaves = [mu]
-        self.render = lambda: project(mu, grid, views, backend=variant or "auto")
+        if variant == "tensor":
+            self.render = lambda: project(mu, grid, geometry_tensor(views), detector_shape=scene.shape)
+        else:
+            self.render = lambda: project(mu, grid, views, backend=variant or "auto")
 
 
 def _beam(view: View) -> dict[str, tuple[float, ...]]:

@@ -1,7 +1,7 @@
 """Joseph's projector, written to be read: the reference that every faster path is held to.
 
-Joseph (IEEE TMI 1982): along the axis that the central ray crosses most voxels of, a ray meets each slice of the volume
-once; the slice is interpolated bilinearly there, the values are summed, and the sum is multiplied by the length of ray
+Joseph (IEEE TMI 1982): along the axis of which its rays cross most voxels, a ray meets each slice of the volume once;
+the slice is interpolated bilinearly there, the values are summed, and the sum is multiplied by the length of ray
 between two slices.
 """
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from cohort import thorax_phantom
-from drr import ConeBeam, ParallelBeam, VolumeGrid, geometry_tensor, hu_to_mu, preset, project
+from drr import X2CT_ISOCENTRE_SLIP, ConeBeam, ParallelBeam, VolumeGrid, geometry_tensor, hu_to_mu, preset, project
 from tests.drr_phantom import turned
 from transforms import ReadVolume, ResampleToGrid
 
@@ -137,10 +137,11 @@ def plastimatch(tmp_path):
     if program is None:
         pytest.skip("no plastimatch on this machine: apt-get install plastimatch")
 
-    def run(volume_hu, algorithm, pixels=320):
+    def run(volume_hu, algorithm, pixels=320, slip=(0.0, 0.0, 0.0)):
         # The volume's corner lies at the origin and the isocentre at its middle, as in the authors' files.
         image = itk_volume(volume_hu.astype(np.float32))
-        isocentre = [(n - 1) / 2 * s for n, s in zip(volume_hu.shape[::-1], GRID.spacing[::-1], strict=True)]
+        middle = [(n - 1) / 2 * s for n, s in zip(volume_hu.shape[::-1], GRID.spacing[::-1], strict=True)]
+        isocentre = np.add(middle, slip).tolist()
         image.SetOrigin([0.0] * 3)
         itk.imwrite(image, str(tmp_path / "ct.mha"))
         films = []
@@ -199,6 +200,20 @@ def test_markers_lie_where_plastimatch_puts_them(plastimatch, position):
         law = np.array([159.5 - magnification * z / per_pixel, 159.5 + magnification * across / per_pixel])
         np.testing.assert_allclose(centroid(our), centroid(their), rtol=0, atol=MARKER_PIXELS)
         np.testing.assert_allclose(centroid(our), law, rtol=0, atol=MARKER_PIXELS)
+
+
+def test_the_authors_slip_of_the_isocentre(plastimatch):
+    """They gave z as 159 instead of 159.5 mm: source and detector stood half a millimetre nearer to the feet."""
+    d, h, w = np.indices((65, 65, 65)) * 2.5 - 80.0
+    volume_hu = -1000.0 + 2000.0 * np.exp(-(d**2 + h**2 + w**2) / (2 * MARKER_SIGMA**2))
+    mu = hu_to_mu(torch.from_numpy(volume_hu), "plastimatch")[None, None]
+    grid = VolumeGrid((65, 65, 65), 2.5)
+    views = [view.moved(X2CT_ISOCENTRE_SLIP) for view in preset("x2ct", (320, 320))]
+    theirs = plastimatch(volume_hu, "exact", slip=(0.0, 0.0, -0.5))
+    for our, their in zip(project(mu, grid, views)[0].numpy(), theirs, strict=True):
+        np.testing.assert_allclose(centroid(our), centroid(their), rtol=0, atol=MARKER_PIXELS)
+        higher = 0.5 * 949 / 541 / (500 / 320)
+        np.testing.assert_allclose(centroid(our), [159.5 - higher, 159.5], rtol=0, atol=MARKER_PIXELS)
 
 
 def centroid(image):
