@@ -7,7 +7,7 @@ with the voxel loss alone on two phantoms (seeds 0 and 1, chest geometry), which
 clipped gradients and a constant, then linearly falling rate. The figure is the mean PSNR of the two, peak 2500 HU, in
 training mode: instance norm knows no other. The goal is 30 dB.
 
-Measured (2 cores, about 1.1 s a step alone on the machine, 2026-11-24): 22.7 dB at step 100, 26.8 at 300, 28.8 at 460,
+Measured (2 cores, about 1.1 s a step alone on the machine, 2026-11-24): 23.3 dB at step 100, 26.8 at 300, 28.8 at 460,
 first above 30 dB at step 840 (30.8), always from step 1000 on; 31.5 dB at step 1080, where the run was stopped, the
 rate still at half its height. Without clipping, at a rate of 4e-4 the curve swung between 25.8 and 27 dB from step 380
 to 660; at 1e-3 it fell from 25.6 to 11 dB at step 320.
