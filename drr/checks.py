@@ -14,6 +14,7 @@ from .geometry import Beam, ConeBeam
 from .grid import VolumeGrid
 
 
+@functools.lru_cache(maxsize=64)
 def check_view(view: Beam, grid: VolumeGrid) -> None:
     """Refuse a view that cannot have made an image of the volume.
 

@@ -56,6 +56,12 @@ def _lateral_pose(detector_side: str) -> tuple[Vector, Vector]:
     return POSES[detector_side]
 
 
+def _with_rows(pose: Sequence[Vector]) -> tuple[Vector, Vector, Vector]:
+    """Beam, columns and rows of a pose; rows run to the feet where it does not say."""
+    beam, columns, *rows = pose
+    return beam, columns, rows[0] if rows else (0.0, 0.0, -1.0)
+
+
 def _scaled(vector: Vector, factor: float) -> Vector:
     return vector[0] * factor, vector[1] * factor, vector[2] * factor
 
@@ -247,7 +253,7 @@ class ConeBeam(_FlatDetector):
         """A view along the beam of a pose (beam, columns, rows), with the detector square to it."""
         if not 0 < sod < sdd:
             raise InputError(f"sod must lie between 0 and sdd, got sod {sod} and sdd {sdd} mm")
-        beam, columns, rows = pose if len(pose) == 3 else (*pose, (0.0, 0.0, -1.0))
+        beam, columns, rows = _with_rows(pose)
         numbers = _detector(_scaled(beam, sdd - sod), columns, rows, detector_size, detector_shape)
         return cls(source=_scaled(beam, -sod), **numbers)  # type: ignore[arg-type]
 
@@ -408,7 +414,7 @@ class ParallelBeam(_FlatDetector):
 
     @classmethod
     def _facing(cls, pose: Sequence[Vector], detector_size: float, detector_shape: Sequence[int]) -> Self:
-        beam, columns, rows = pose if len(pose) == 3 else (*pose, (0.0, 0.0, -1.0))
+        beam, columns, rows = _with_rows(pose)
         numbers = _detector((0.0, 0.0, 0.0), columns, rows, detector_size, detector_shape)
         return cls(direction=beam, **numbers)  # type: ignore[arg-type]
 

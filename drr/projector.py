@@ -56,11 +56,11 @@ def project(
     _check_backend(backend)
     check_numbers("mu", mu, (None, 1, *grid.shape))
     views, shape = _checked(views, detector_shape, mu.shape[0])
-    _warn_of_views_beside(views, shape, grid)
+    _check_against_volume(views, shape, grid)
     dtype = torch.float64 if mu.dtype == torch.float64 else torch.float32
     volumes = mu[:, 0]
     if backend == "reference":
-        images = _project_reference(volumes.to(dtype), grid, _exact(views, grid, shape, mu.device), shape)
+        images = _project_reference(volumes.to(dtype), grid, _exact(views, mu.device), shape)
     else:
         images = linear_operator.apply(volumes, *_operator(views, grid, shape, backend, mu.device), dtype)
     check_finite("mu", images)
@@ -93,7 +93,7 @@ def back_project(
     check_numbers("line_integrals", line_integrals, (None, None, None, None))
     batch, count, rows, columns = line_integrals.shape
     views, shape = _checked(views, None if not torch.is_tensor(views) else (rows, columns), batch)
-    _warn_of_views_beside(views, shape, grid)
+    _check_against_volume(views, shape, grid)
     views_held = views.shape[1] if isinstance(views, torch.Tensor) else len(views)
     if views_held != count or shape != (rows, columns):
         raise InputError(
@@ -104,7 +104,7 @@ def back_project(
     if backend == "reference":
         if torch.is_grad_enabled() and (images.requires_grad or (torch.is_tensor(views) and views.requires_grad)):
             raise InputError("back_project has no gradient with backend 'reference': use 'eager', or torch.no_grad()")
-        volumes = _back_project_reference(images, grid, _exact(views, grid, shape, device), shape)
+        volumes = _back_project_reference(images, grid, _exact(views, device), shape)
     else:
         volumes = linear_operator.apply_adjoint(images, *_operator(views, grid, shape, backend, device))
     check_finite("line_integrals", volumes.sum())
@@ -144,10 +144,11 @@ def _checked(
     return tuple(views), shapes.pop()
 
 
-def _warn_of_views_beside(views: Views, detector_shape: tuple[int, int], grid: VolumeGrid) -> None:
-    """Warn of views whose image is empty, from the caller of the public function."""
+def _check_against_volume(views: Views, detector_shape: tuple[int, int], grid: VolumeGrid) -> None:
+    """Refuse views that cannot have made an image of the volume; warn the public function's caller of empty images."""
     cases = views_of_tensor(views, detector_shape) if isinstance(views, torch.Tensor) else (views,)
     for view in itertools.chain.from_iterable(cases):
+        check_view(view, grid)
         if falls_beside(view, grid):
             warnings.warn(
                 f"the volume of {grid.size} mm falls beside the detector at {view.detector_centre} mm: "
@@ -156,12 +157,8 @@ def _warn_of_views_beside(views: Views, detector_shape: tuple[int, int], grid: V
             )
 
 
-def _exact(views: Views, grid: VolumeGrid, detector_shape: tuple[int, int], device: torch.device) -> torch.Tensor:
-    """The views as a tensor (1 or B, V, 4, 3) of float64, in which positions are exact, checked against the volume."""
-    cases = views_of_tensor(views, detector_shape) if isinstance(views, torch.Tensor) else (views,)
-    for case in cases:
-        for view in case:
-            check_view(view, grid)
+def _exact(views: Views, device: torch.device) -> torch.Tensor:
+    """The views as a tensor (1 or B, V, 4, 3) of float64, in which positions are exact."""
     if isinstance(views, torch.Tensor):
         return views.to(device, torch.float64)
     return geometry_tensor(views, torch.float64, device)
@@ -171,7 +168,7 @@ def _exact(views: Views, grid: VolumeGrid, detector_shape: tuple[int, int], devi
 def _maps_of_objects(views: tuple[Beam, ...], grid: VolumeGrid, device: torch.device) -> tuple[SliceMaps, ...]:
     """The maps of view objects, kept for the next call with the same ones."""
     shape = views[0].detector_shape
-    return tuple(slice_maps(view, grid, shape) for view in _exact(views, grid, shape, device)[0])
+    return tuple(slice_maps(view, grid, shape) for view in _exact(views, device)[0])
 
 
 def _operator(
@@ -180,7 +177,7 @@ def _operator(
     """The rays, where their gradient is wanted, and the operator."""
     if not isinstance(views, torch.Tensor):
         return None, BatchProjector(grid, (_maps_of_objects(views, grid, device),), backend)
-    geometry = _exact(views, grid, detector_shape, device)
+    geometry = _exact(views, device)
     maps = [[slice_maps(view, grid, detector_shape) for view in case] for case in geometry]
     lines = None
     if geometry.requires_grad and torch.is_grad_enabled():

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from conventions import InputError, report_input_errors, set_aside, write_atomically
 
 from . import NETWORKS, build_network, from_official, recognise, to_official
+from .convert import image_size_of
 
 LISTED_SIZE = 128
 """Side of the volume that `list` counts multiply-adds at."""
@@ -79,9 +80,9 @@ def _to_theirs(entries: Mapping[str, torch.Tensor], source: Path, target: Path, 
     if name is None:
         raise InputError("--reverse needs --name: our entries do not tell the ablations apart")
     arguments: dict[str, Any] = {}
-    sizes = [value.shape[0] for key, value in entries.items() if key.endswith("connection_a.linear.weight")]
-    if sizes:
-        arguments["image_size"] = 32 * round((sizes[0] / 256) ** (1 / 3))
+    shapes = [tuple(value.shape) for key, value in entries.items() if key.endswith("connection_a.linear.weight")]
+    if shapes:
+        arguments["image_size"] = image_size_of(shapes[0])
     elif "layers.0.conv.weight" in entries:
         arguments["in_channels"] = entries["layers.0.conv.weight"].shape[1]
     elif "scales.0.layers.0.conv.weight" in entries:

@@ -10,9 +10,9 @@ from monai.networks.blocks import Convolution
 from monai.networks.utils import normal_init
 from torch import Tensor, nn
 
-from conventions import VIEW_TO_VOLUME, InputError, View
+from conventions import VIEW_TO_VOLUME, View
 
-from .x2ct import ACTIVATIONS
+from .x2ct import ACTIVATIONS, check_image, check_size_and_activation
 
 WIDTH = 256
 """Channels from the end of the first part on."""
@@ -67,10 +67,7 @@ class CNN2D(nn.Module):
 
     def __init__(self, image_size: int = 256, activation: str = "relu") -> None:
         super().__init__()
-        if image_size < 64 or image_size % 32:
-            raise InputError(f"image_size is {image_size}; it must be a multiple of 32, and at least 64")
-        if activation not in ACTIVATIONS:
-            raise InputError(f"unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}")
+        check_size_and_activation(image_size, activation)
         self.image_size = image_size
 
         def blocks(count: int) -> list[nn.Module]:
@@ -101,12 +98,7 @@ class CNN2D(nn.Module):
             InputError: where the image has another shape (not checked in TorchScript).
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            size = self.image_size
-            if image.ndim != 4 or tuple(image.shape[1:]) != (1, size, size):
-                raise InputError(
-                    f"the image has shape {tuple(image.shape)}; this network takes (batch, 1, {size}, {size}): "
-                    "the PA radiograph"
-                )
+            check_image(image, self.image_size, 1)
         features: list[Tensor] = []
         x = image
         for part in self.down:

@@ -256,7 +256,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
         biplanar = "view1Model.base_link.0.weight" in shapes
         merge = "view1Model.decoder_compress_layer3.0.weight" if biplanar else "decoder_layer3.0.weight"
         size = {
-            "image_size": _image_size(shapes["view1Model.base_link.0.weight" if biplanar else "base_link.0.weight"])
+            "image_size": image_size_of(shapes["view1Model.base_link.0.weight" if biplanar else "base_link.0.weight"])
         }
         without = [
             letter
@@ -275,7 +275,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
     raise InputError("the entries are those of no network of the X2CT authors")
 
 
-def _image_size(connection_a: tuple[int, ...]) -> int:
+def image_size_of(connection_a: tuple[int, ...]) -> int:
     """Side of the radiographs from the rows of Connection-A: 256 channels at a 32th of the side, cubed."""
     return 32 * round((connection_a[0] / 256) ** (1 / 3))
 

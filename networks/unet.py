@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from conventions import VIEW_TO_VOLUME, InputError, View
 
-from .x2ct import ACTIVATIONS
+from .x2ct import ACTIVATIONS, check_image, check_size_and_activation
 
 
 class ReplicateUNet(nn.Module):
@@ -37,12 +37,9 @@ class ReplicateUNet(nn.Module):
         activation: str = "linear",
     ) -> None:
         super().__init__()
-        if image_size < 64 or image_size % 32:
-            raise InputError(f"image_size is {image_size}; it must be a multiple of 32, and at least 64")
+        check_size_and_activation(image_size, activation)
         if views not in (1, 2):
             raise InputError(f"views is {views}; give 1 (PA) or 2 (PA and lateral)")
-        if activation not in ACTIVATIONS:
-            raise InputError(f"unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}")
         self.image_size = image_size
         self.views = views
         self.to_volume = [list(VIEW_TO_VOLUME[view]) for view in list(View)[:views]]
@@ -71,12 +68,7 @@ class ReplicateUNet(nn.Module):
             InputError: where the image has another shape (not checked in TorchScript).
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            size = self.image_size
-            if image.ndim != 4 or tuple(image.shape[1:]) != (self.views, size, size):
-                raise InputError(
-                    f"the image has shape {tuple(image.shape)}; this network takes (batch, {self.views}, {size}, "
-                    f"{size}): {'the PA radiograph' if self.views == 1 else 'the PA and the lateral radiograph'}"
-                )
+            check_image(image, self.image_size, self.views)
         lifted = [
             image[:, i : i + 1, None].expand(-1, -1, self.image_size, -1, -1).permute(to_volume)
             for i, to_volume in enumerate(self.to_volume)

@@ -29,6 +29,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 """What may follow the last convolution. The authors ship relu (no upper bound); sigmoid is ours."""
 
 
+WHAT_VIEWS = {1: "the PA radiograph", 2: "the PA and the lateral radiograph"}
+"""What a generator of so many views is given."""
+
 CONNECTIONS_C = ("replace", "mean", "none")
 """What Connection-C does at every level: the views' mean joins the main decoder and replaces both views' features
 (the authors' "Fuse", shipped), or joins the main decoder only ("NoFuse"), or neither (their "withoutconnect", in which
@@ -144,7 +147,7 @@ class X2CTGenerator(nn.Module):
             InputError: where the image has another shape (not checked in TorchScript).
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            _check_image(image, self.image_size, 2, "the PA and the lateral radiograph")
+            check_image(image, self.image_size, 2)
         pa_maps, pa = self.pa(image[:, 0:1])
         lateral_maps, lateral = self.lateral(image[:, 1:2])
         fused, views = self.connection_c([pa, lateral])
@@ -221,7 +224,7 @@ class SingleViewGenerator(nn.Module):
             InputError: where the image has another shape (not checked in TorchScript).
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            _check_image(image, self.image_size, 1, "the PA radiograph")
+            check_image(image, self.image_size, 1)
         maps, feature = self.pa(image)
         for level in self.pa.decoder.levels:
             feature = level(feature, maps.pop())
@@ -231,20 +234,27 @@ class SingleViewGenerator(nn.Module):
 def _check_arguments(
     image_size: int, dense_layers: Sequence[int], decoder_channels: Sequence[int], activation: str
 ) -> None:
-    if image_size < MIN_IMAGE_SIZE or image_size % DOWNSAMPLING:
-        raise InputError(
-            f"image_size is {image_size}; it must be a multiple of {DOWNSAMPLING}, and at least {MIN_IMAGE_SIZE}"
-        )
+    check_size_and_activation(image_size, activation)
     if len(dense_layers) != 5:
         raise InputError(f"dense_layers is {list(dense_layers)}; the encoder has 5 stages, so give 5 numbers")
     if len(decoder_channels) != 6:
         raise InputError(f"decoder_channels is {list(decoder_channels)}; the decoders have 6 sizes, so give 6 numbers")
+
+
+def check_size_and_activation(image_size: int, activation: str) -> None:
+    """Refuse a side that the generators cannot halve often enough, and an unknown activation."""
+    if image_size < MIN_IMAGE_SIZE or image_size % DOWNSAMPLING:
+        raise InputError(
+            f"image_size is {image_size}; it must be a multiple of {DOWNSAMPLING}, and at least {MIN_IMAGE_SIZE}"
+        )
     if activation not in ACTIVATIONS:
         raise InputError(f"unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}")
 
 
-def _check_image(image: Tensor, size: int, views: int, what: str) -> None:
+def check_image(image: Tensor, size: int, views: int) -> None:
+    """Refuse radiographs of another shape than (B, views, size, size)."""
     if image.ndim != 4 or tuple(image.shape[1:]) != (views, size, size):
         raise InputError(
-            f"the image has shape {tuple(image.shape)}; this network takes (batch, {views}, {size}, {size}): {what}"
+            f"the image has shape {tuple(image.shape)}; this network takes (batch, {views}, {size}, {size}): "
+            f"{WHAT_VIEWS[views]}"
         )

@@ -51,3 +51,13 @@ def official_state_dict(keys_name: str, image_size: int = 128) -> dict[str, torc
         if "base_link.0" in key:
             shape[0] = shape[0] * image_size**3 // 128**3
     return {key: fill(key, shape) for key, shape in shapes.items()}
+
+
+def assert_like_oracle(case: str, tag: str, tensor: torch.Tensor, tolerance: float, stored_as: str = "flat") -> None:
+    """Hold an output to the stored samples of it; `stored_as` is "flat" or "flat64", their float64 run."""
+    stored = np.load(X2CT / f"{case}.npz")
+    assert tensor.numel() == stored[f"{tag}/shape"].prod()
+    flat = tensor.flatten()[:: int(stored[f"{tag}/step"])].numpy()
+    difference = np.abs(flat - stored[f"{tag}/{stored_as}"]).max()
+    print(f"{case} {tag}: largest difference {difference:.3g}")
+    assert difference <= tolerance

@@ -1,12 +1,11 @@
 """Ablations, single view, the 2-D baseline and the other discriminators against the authors' numbers."""
 
-import numpy as np
 import pytest
 import torch
 
 from conventions import VOLUME_TO_VIEW, InputError, View
 from networks import NETWORKS, build_network, from_official, recognise, to_official
-from tests.oracle import MISSING, X2CT, official_state_dict, random_input
+from tests.oracle import MISSING, X2CT, assert_like_oracle, official_state_dict, random_input
 
 GENERATOR_TOLERANCE = 5e-3
 DISCRIMINATOR_TOLERANCE = 1e-4
@@ -44,15 +43,6 @@ BASELINE_TOLERANCE = 1e-5
 """Of the 2-D baseline, relative to the standard deviation of its output, which is 1269 with these weights."""
 
 SMALL = {"stem_channels": 4, "growth_rate": 2, "dense_layers": (1,) * 5, "decoder_channels": (8, 6, 4, 4, 2, 2)}
-
-
-def assert_like_oracle(case, tag, tensor, tolerance):
-    stored = np.load(X2CT / f"{case}.npz")
-    assert tensor.numel() == stored[f"{tag}/shape"].prod()
-    flat = tensor.flatten()[:: int(stored[f"{tag}/step"])].numpy()
-    difference = np.abs(flat - stored[f"{tag}/flat"]).max()
-    print(f"{case} {tag}: largest difference {difference:.3g}")
-    assert difference <= tolerance
 
 
 def official(name, keys, **overrides):

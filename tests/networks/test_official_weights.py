@@ -2,13 +2,12 @@
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 
 from conventions import InputError
 from networks import PatchDiscriminator3D, X2CTGenerator, from_official
-from tests.oracle import MISSING, X2CT, official_state_dict, random_input
+from tests.oracle import MISSING, X2CT, assert_like_oracle, official_state_dict, random_input
 
 GENERATOR_TOLERANCE = 5e-3
 """Largest absolute difference; float32 against float64 differs by up to 8e-4, at an output std of 0.44."""
@@ -19,15 +18,6 @@ FLOAT64_TOLERANCE = 1e-6
 needs_oracle = pytest.mark.skipif(not X2CT.is_dir(), reason=MISSING)
 
 BIPLANAR = "G__multiview_network_denseUNetFuse_transposed"
-
-
-def assert_like_oracle(case, tag, tensor, tolerance, stored_as="flat"):
-    stored = np.load(X2CT / f"{case}.npz")
-    assert tensor.numel() == stored[f"{tag}/shape"].prod()
-    flat = tensor.flatten()[:: int(stored[f"{tag}/step"])].numpy()
-    difference = np.abs(flat - stored[f"{tag}/{stored_as}"]).max()
-    print(f"{case} {tag}: largest difference {difference:.3g}")
-    assert difference <= tolerance
 
 
 @pytest.fixture(scope="module")
