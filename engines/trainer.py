@@ -18,8 +18,10 @@ from torch.utils.data import DataLoader
 from conventions import InputError, Keys, expand_views
 
 ADVERSARIAL = "adversarial"
+FEATURE_MATCHING = "feature_matching"
+AUXILIARY = "auxiliary"
 DISCRIMINATOR = "discriminator"
-"""Names of the adversarial terms in `state.output`, beside those of the loss function."""
+"""Names of the trainer's own terms in `state.output`, beside those of the loss function."""
 
 
 class X2CTTrainer(SupervisedTrainer):
@@ -44,12 +46,18 @@ class X2CTTrainer(SupervisedTrainer):
         adversarial_loss: `(scores, target_is_real, for_discriminator) -> scalar`, for example `losses.LSGANLoss`.
         adversarial_weight: weight of the adversarial loss in both steps; the paper's 0.1.
         conditional: whether the discriminator sees the radiographs.
+        feature_matching_loss: `(features of the prediction, features of the truth) -> scalar`, for example
+            `losses.FeatureMatchingLoss`; the discriminator's `features` gives them.
+        feature_matching_weight: its weight; 0 leaves it out, as the paper does.
+        auxiliary_loss: `(volume of a view's own decoder, target) -> scalar`, for example `torch.nn.MSELoss`; the
+            network's `forward_with_views` gives them. Summed over the views.
+        auxiliary_weight: its weight; 0 leaves it out, as the paper does.
         amp: run both networks under bfloat16 autocast, which needs no gradient scaling.
         inferer, postprocessing, key_train_metric, additional_metrics, train_handlers, decollate, epoch_length,
             non_blocking, prepare_batch: as in MONAI's `SupervisedTrainer`.
 
     Raises:
-        ValueError: where a discriminator comes without its optimizer or loss.
+        ValueError: where a discriminator comes without its optimizer or loss, or a weight without its loss.
         InputError: while running, where a loss is not finite.
     """
 
@@ -66,6 +74,10 @@ class X2CTTrainer(SupervisedTrainer):
         adversarial_loss: Callable[..., torch.Tensor] | None = None,
         adversarial_weight: float = 0.1,
         conditional: bool = True,
+        feature_matching_loss: Callable[..., torch.Tensor] | None = None,
+        feature_matching_weight: float = 0.0,
+        auxiliary_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        auxiliary_weight: float = 0.0,
         epoch_length: int | None = None,
         non_blocking: bool = False,
         prepare_batch: Callable[..., Any] = default_prepare_batch,
@@ -79,6 +91,10 @@ class X2CTTrainer(SupervisedTrainer):
     ) -> None:
         if discriminator is not None and (discriminator_optimizer is None or adversarial_loss is None):
             raise ValueError("a discriminator needs both discriminator_optimizer and adversarial_loss")
+        if feature_matching_weight and (feature_matching_loss is None or discriminator is None):
+            raise ValueError("feature_matching_weight needs feature_matching_loss and a discriminator")
+        if auxiliary_weight and auxiliary_loss is None:
+            raise ValueError("auxiliary_weight needs auxiliary_loss")
         super().__init__(
             device=device,
             max_epochs=max_epochs,
@@ -96,11 +112,15 @@ class X2CTTrainer(SupervisedTrainer):
             train_handlers=train_handlers,
             decollate=decollate,
         )
-        self.discriminator = discriminator
+        self.discriminator: Any = discriminator
         self.discriminator_optimizer = discriminator_optimizer
         self.adversarial_loss = adversarial_loss
         self.adversarial_weight = adversarial_weight
         self.conditional = conditional
+        self.feature_matching_loss = feature_matching_loss
+        self.feature_matching_weight = feature_matching_weight
+        self.auxiliary_loss = auxiliary_loss
+        self.auxiliary_weight = auxiliary_weight
         self.autocast = bool(amp)
 
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -118,18 +138,25 @@ class X2CTTrainer(SupervisedTrainer):
         output = self.state.output
         self.network.train()
         self.optimizer.zero_grad()
+        of_views: list[torch.Tensor] = []
         with self._autocast():
-            output[Keys.PRED] = self.inferer(image, self.network)
+            if self.auxiliary_weight:
+                forward_with_views: Callable[..., Any] = self.network.forward_with_views
+                output[Keys.PRED], of_views = forward_with_views(image)
+            else:
+                output[Keys.PRED] = self.inferer(image, self.network)
         output[Keys.PRED] = output[Keys.PRED].float()
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
 
         terms = dict(self.loss_function(output[Keys.PRED], label))
+        if self.auxiliary_weight:
+            assert self.auxiliary_loss is not None
+            losses = [self.auxiliary_loss(volume.float(), label) for volume in of_views]
+            terms[AUXILIARY] = self.auxiliary_weight * torch.stack(losses).sum()
         if self.discriminator is not None:
             # Frozen, so that the generator's step leaves no gradients in the discriminator.
             self.discriminator.requires_grad_(False)
-            terms[ADVERSARIAL] = self._adversarial(
-                self._score(image, output[Keys.PRED]), target_is_real=True, for_discriminator=False
-            )
+            terms |= self._judge(image, output[Keys.PRED], label)
         output[Keys.LOSS] = torch.stack(list(terms.values())).sum()
         output.update({name: term.detach() for name, term in terms.items()})
         self._refuse_nan(terms)
@@ -140,7 +167,6 @@ class X2CTTrainer(SupervisedTrainer):
         self.optimizer.step()
 
     def _step_discriminator(self, image: torch.Tensor, real: torch.Tensor, fake: torch.Tensor) -> None:
-        assert self.discriminator is not None
         assert self.discriminator_optimizer is not None
         self.discriminator.requires_grad_(True)
         self.discriminator.train()
@@ -151,14 +177,35 @@ class X2CTTrainer(SupervisedTrainer):
         self.discriminator_optimizer.step()
         self.state.output[DISCRIMINATOR] = loss.detach()
 
-    def _score(self, image: torch.Tensor, volume: torch.Tensor) -> torch.Tensor:
-        assert self.discriminator is not None
-        seen = torch.cat([expand_views(image, volume.shape[2]), volume], dim=1) if self.conditional else volume
+    def _judge(self, image: torch.Tensor, fake: torch.Tensor, real: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The generator's terms that the discriminator gives."""
+        if not self.feature_matching_weight:
+            scores = self._score(image, fake)
+            return {ADVERSARIAL: self._adversarial(scores, target_is_real=True, for_discriminator=False)}
+        assert self.feature_matching_loss is not None
         with self._autocast():
-            scores = self.discriminator(seen)
-        return scores.float()
+            of_fake = self.discriminator.features(self._seen(image, fake))
+            with torch.no_grad():
+                of_real = self.discriminator.features(self._seen(image, real))
+        multi_scale = isinstance(of_fake[0], list)
+        scores = [features[-1].float() for features in of_fake] if multi_scale else of_fake[-1].float()
+        return {
+            ADVERSARIAL: self._adversarial(scores, target_is_real=True, for_discriminator=False),
+            FEATURE_MATCHING: self.feature_matching_weight * self.feature_matching_loss(of_fake, of_real),
+        }
 
-    def _adversarial(self, scores: torch.Tensor, target_is_real: bool, for_discriminator: bool) -> torch.Tensor:
+    def _score(self, image: torch.Tensor, volume: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        with self._autocast():
+            scores = self.discriminator(self._seen(image, volume))
+        return [scale.float() for scale in scores] if isinstance(scores, list) else scores.float()
+
+    def _seen(self, image: torch.Tensor, volume: torch.Tensor) -> torch.Tensor:
+        """What the discriminator is shown."""
+        return torch.cat([expand_views(image, volume.shape[2]), volume], dim=1) if self.conditional else volume
+
+    def _adversarial(
+        self, scores: torch.Tensor | list[torch.Tensor], target_is_real: bool, for_discriminator: bool
+    ) -> torch.Tensor:
         assert self.adversarial_loss is not None
         return self.adversarial_weight * self.adversarial_loss(scores, target_is_real, for_discriminator)
 

@@ -1,5 +1,6 @@
 """Losses of the generator and the discriminator."""
 
+from .adversarial import FeatureMatchingLoss as FeatureMatchingLoss
 from .adversarial import LSGANLoss as LSGANLoss
 from .projection import ProjectionLoss as ProjectionLoss
 from .weighted import WeightedLosses as WeightedLosses

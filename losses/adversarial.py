@@ -1,20 +1,74 @@
-"""The adversarial loss of least-squares GANs."""
+"""The adversarial loss of least-squares GANs, and the distance between what a discriminator makes of two volumes."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from monai.losses import PatchAdversarialLoss
 from monai.utils import LossReduction
+from torch import nn
+from torch.nn.functional import l1_loss
+
+Features = list[torch.Tensor] | list[list[torch.Tensor]]
+"""What the layers of a discriminator give, scores last; or a list of such, one a scale."""
 
 
 class LSGANLoss(PatchAdversarialLoss):
     """Mean squared distance of raw patch scores to 1 (real) or 0 (fake), as X2CT-GAN uses it.
 
-    MONAI's loss without the activation that it puts before the distance by default. Call it as
-    `loss(scores, target_is_real, for_discriminator)`, scores (B, 1, d, h, w) or a list of such.
+    MONAI's loss without the activation that it puts before the distance by default. Scores of several scales are
+    summed, as the authors do, where MONAI takes their mean.
 
     Args:
-        reduction: "mean" (the paper's), "sum" or "none".
+        reduction: of the patches of a scale, "mean" (the paper's) or "sum".
     """
 
     def __init__(self, reduction: LossReduction | str = LossReduction.MEAN) -> None:
         super().__init__(reduction=reduction, criterion="least_squares", no_activation_leastsq=True)
+
+    def forward(
+        self, scores: torch.Tensor | list[torch.Tensor], target_is_real: bool, for_discriminator: bool
+    ) -> torch.Tensor:
+        """Judge the scores.
+
+        Args:
+            scores: (B, 1, *patches), or a list of such, one a scale.
+            target_is_real: whether the scores should be 1.
+            for_discriminator: whether the discriminator is stepped on it, and not the generator.
+
+        Returns:
+            Scalar.
+        """
+        scales = scores if isinstance(scores, list) else [scores]
+        losses = [super(LSGANLoss, self).forward(scale, target_is_real, for_discriminator) for scale in scales]
+        return torch.stack(losses).sum()
+
+
+class FeatureMatchingLoss(nn.Module):
+    """L1 distance between what the layers of a discriminator make of a prediction and of the truth.
+
+    As pix2pixHD (Wang et al., CVPR 2018, section 3.2) has it and the X2CT authors' code offers it: the sum over all
+    layers but the last, which gives the scores, times 4 / (number of convolutions - 1), averaged over the scales.
+    """
+
+    def forward(self, prediction: Features, target: Features) -> torch.Tensor:
+        """Compare features.
+
+        Args:
+            prediction: what `PatchDiscriminator.features` gives of the prediction, or a list of such, one a scale.
+            target: the same of the truth; it gets no gradient.
+
+        Returns:
+            Scalar.
+        """
+        return torch.stack([_distance(a, b) for a, b in zip(_scales(prediction), _scales(target), strict=True)]).mean()
+
+
+def _scales(features: Any) -> list[list[torch.Tensor]]:
+    return features if isinstance(features[0], list) else [features]
+
+
+def _distance(prediction: list[torch.Tensor], target: list[torch.Tensor]) -> torch.Tensor:
+    layers = [l1_loss(a, b.detach()) for a, b in zip(prediction[:-1], target[:-1], strict=True)]
+    return 4 / len(layers) * torch.stack(layers).sum()

@@ -132,6 +132,20 @@ class MultiScaleDiscriminator(nn.Module):
             scores.append(scale(x))
         return scores
 
+    def features(self, x: Tensor) -> list[list[Tensor]]:
+        """`PatchDiscriminator.features` of each scale, the full size first.
+
+        Args:
+            x: (B, in_channels, *size), in [0, 1].
+        """
+        found: list[list[Tensor]] = []
+        for number, scale in enumerate(self.scales):
+            assert isinstance(scale, PatchDiscriminator)
+            if number > 0:
+                x = self.halve(x)
+            found.append(scale.features(x))
+        return found
+
 
 def _layer(spatial_dims: int, in_channels: int, out_channels: int, stride: int, norm: bool) -> Convolution:
     # The authors drop the bias before the 3-D norms, where it has no effect, and keep it before the 2-D ones.

@@ -146,6 +146,34 @@ class X2CTGenerator(nn.Module):
         Raises:
             InputError: where the image has another shape (not checked in TorchScript).
         """
+        volume, _ = self.decode(image)
+        return self.activation(self.main.tail(volume))
+
+    def forward_with_views(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Reconstruct the volume, and a volume from either view's decoder, for the authors' auxiliary loss.
+
+        Args:
+            image: as `forward` takes it.
+
+        Returns:
+            The volume as `forward` gives it, and the PA's and the lateral's, in the same frame.
+        """
+        volume, views = self.decode(image, with_views=True)
+        of_views: list[Tensor] = []
+        for view, branch, to_volume in zip(views, (self.pa, self.lateral), self.connection_c.to_volume, strict=True):
+            of_views.append(self.activation(branch.decoder.tail(view)).permute(to_volume))
+        return self.activation(self.main.tail(volume)), of_views
+
+    def decode(self, image: Tensor, with_views: bool = False) -> tuple[Tensor, list[Tensor]]:
+        """Everything but the tails.
+
+        Args:
+            image: as `forward` takes it.
+            with_views: whether the views' decoders run to their end even where nothing of them reaches the volume.
+
+        Returns:
+            The main decoder's last feature (B, C, S, S, S), and the last one of either view, in the view's frame.
+        """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             check_image(image, self.image_size, 2)
         pa_maps, pa = self.pa(image[:, 0:1])
@@ -158,14 +186,15 @@ class X2CTGenerator(nn.Module):
             self.pa.decoder.levels, self.lateral.decoder.levels, self.main.levels
         ):
             volume = main_level(volume)
-            if self.fuses_levels:  # else nothing of the views' decoders reaches the volume
+            if self.fuses_levels or with_views:
                 pa = pa_level(pa, pa_maps.pop())
                 lateral = lateral_level(lateral, lateral_maps.pop())
+            if self.fuses_levels:
                 fused, views = self.connection_c([pa, lateral])
                 if self.replaces_views:
                     pa, lateral = views[0], views[1]
                 volume = torch.cat([fused, volume], dim=1)
-        return self.activation(self.main.tail(volume))
+        return volume, [pa, lateral]
 
 
 class SingleViewGenerator(nn.Module):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses import LSGANLoss, ProjectionLoss, WeightedLosses
+from losses import FeatureMatchingLoss, LSGANLoss, ProjectionLoss, WeightedLosses
 
 
 def test_lsgan_by_hand():
@@ -25,3 +25,17 @@ def test_weights_and_names():
     loss = WeightedLosses(terms)
     ones, zeros = torch.ones(1, 1, 2, 2, 2), torch.zeros(1, 1, 2, 2, 2)
     assert {name: float(value) for name, value in loss(ones, zeros).items()} == {"mse": 10.0, "projection": 2.0}
+
+
+def test_scores_of_several_scales_are_summed():
+    scores = torch.tensor([[0.5, -1.0]])
+    assert float(LSGANLoss()([scores, scores], True, True)) == pytest.approx(0.25 + 4.0)
+
+
+def test_feature_matching_by_hand():
+    loss = FeatureMatchingLoss()
+    ones, threes, scores = torch.ones(2), torch.full((2,), 3.0), torch.zeros(1)
+    # Three layers and scores: 4 / 3 of the sum of the three distances; the scores do not count.
+    ours, theirs = [ones, ones, ones, scores], [threes, ones, threes, scores + 9]
+    assert float(loss(ours, theirs)) == pytest.approx(4 / 3 * 4)
+    assert float(loss([ours, theirs], [theirs, theirs])) == pytest.approx(4 / 3 * 4 / 2)
