@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conventions import InputError
+from conventions import InputError, View
 
 from .geometry import ConeBeam, Vector
 
@@ -30,23 +30,29 @@ X2CT_MIRRORED = {"pa": True, "lateral": False}
 `view.mirrored()` of these gives the raw images of the program, the preset gives the authors' flipped ones."""
 
 
-def preset(name: str, detector_shape: Sequence[int] = (128, 128)) -> tuple[ConeBeam, ConeBeam]:
-    """The PA and the lateral view of a named geometry.
+_MADE_BY = {View.PA: ConeBeam.pa, View.LATERAL: ConeBeam.lateral}
+
+
+def preset(
+    name: str, detector_shape: Sequence[int] = (128, 128), views: Sequence[str] = tuple(View)
+) -> tuple[ConeBeam, ...]:
+    """The views of a named geometry.
 
     Args:
         name: a key of `PRESETS`.
         detector_shape: (rows, columns); the detector keeps its size in mm.
+        views: which of them, "pa" or "lateral", in order.
 
     Returns:
-        (PA, lateral).
+        (PA, lateral), or those of them that are asked for.
 
     Raises:
-        InputError: where the name is unknown.
+        InputError: where a name is unknown.
     """
     if name not in PRESETS:
         raise InputError(f"unknown geometry {name!r}: choose one of {', '.join(PRESETS)}")
+    unknown = [view for view in views if view not in _MADE_BY]
+    if unknown or not views:
+        raise InputError(f"unknown views {list(views)}: choose of {', '.join(_MADE_BY)}")
     numbers = PRESETS[name]
-    return (
-        ConeBeam.pa(detector_shape=detector_shape, **numbers["pa"]),  # type: ignore[arg-type]
-        ConeBeam.lateral(detector_shape=detector_shape, **numbers["lateral"]),  # type: ignore[arg-type]
-    )
+    return tuple(_MADE_BY[view](detector_shape=detector_shape, **numbers[view]) for view in views)  # type: ignore[operator]

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
 
-from conventions import AXIS_DIRECTIONS_LPS, LPS_TO_RAS, InputError, Keys
+from conventions import AXIS_DIRECTIONS_LPS, LPS_TO_RAS, InputError, Keys, View
 from drr import Beam, VolumeGrid, geometry_tensor, hu_to_mu, perturb_geometry, preset, project, to_film
 
 
@@ -25,6 +25,7 @@ class RayCastDRR(Transform):
         film: film style, see `drr.to_film`.
         detector_shape: (rows, columns) of the detector of a preset.
         device: where to render, for example a GPU; None is where the volume lies. The result lies with the volume.
+        views: which views of a preset, "pa" and "lateral" in the order of the result; view objects are taken all.
 
     Raises:
         InputError: where a name is unknown, or the device is not there.
@@ -38,12 +39,13 @@ class RayCastDRR(Transform):
         film: str = "x2ct",
         detector_shape: Sequence[int] = (128, 128),
         device: str | torch.device | None = None,
+        views: Sequence[str] = tuple(View),
     ) -> None:
         hu_to_mu(torch.zeros(1), curve), to_film(torch.zeros(1, 1), film)  # refuses an unknown name now
         if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device {str(device)!r} is not to be had here; render on 'cpu'")
         self.grid = grid
-        self.views = preset(geometry, detector_shape) if isinstance(geometry, str) else tuple(geometry)
+        self.views = preset(geometry, detector_shape, views) if isinstance(geometry, str) else tuple(geometry)
         if len({view.detector_shape for view in self.views}) != 1:
             raise InputError(f"the views need one detector shape, got {[view.detector_shape for view in self.views]}")
         self.curve = curve
@@ -98,12 +100,13 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
     Every view of every volume is drawn by itself, evenly within plus and minus the given amounts. Nothing is mirrored.
 
     Args:
-        grid: see `RayCastDRR`, as the next five.
+        grid: see `RayCastDRR`, as the next six.
         geometry: see `RayCastDRR`.
         curve: see `RayCastDRR`.
         film: see `RayCastDRR`.
         detector_shape: see `RayCastDRR`.
         device: see `RayCastDRR`.
+        views: see `RayCastDRR`.
         sdd: of the source-detector distance in mm.
         sod: of the source-isocentre distance in mm.
         angle: turn of the patient about the long axis in degrees.
@@ -123,6 +126,7 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
         film: str = "x2ct",
         detector_shape: Sequence[int] = (128, 128),
         device: str | torch.device | None = None,
+        views: Sequence[str] = tuple(View),
         sdd: float = 0.0,
         sod: float = 0.0,
         angle: float = 0.0,
@@ -130,7 +134,7 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
         shift: float = 0.0,
         tone: float = 0.0,
     ) -> None:
-        super().__init__(grid, geometry, curve, film, detector_shape, device)
+        super().__init__(grid, geometry, curve, film, detector_shape, device, views)
         self.amounts = {
             "sdd": sdd,
             "sod": sod,
@@ -198,11 +202,12 @@ class RayCastDRRd(MapTransform):
         film: str = "x2ct",
         detector_shape: Sequence[int] = (128, 128),
         device: str | torch.device | None = None,
+        views: Sequence[str] = tuple(View),
         image_key: str = Keys.IMAGE,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.transform = RayCastDRR(grid, geometry, curve, film, detector_shape, device)
+        self.transform = RayCastDRR(grid, geometry, curve, film, detector_shape, device, views)
         self.image_key = image_key
         _one_key(self)
 
@@ -226,6 +231,7 @@ class RandRayCastDRRd(MapTransform, Randomizable):
         film: str = "x2ct",
         detector_shape: Sequence[int] = (128, 128),
         device: str | torch.device | None = None,
+        views: Sequence[str] = tuple(View),
         sdd: float = 0.0,
         sod: float = 0.0,
         angle: float = 0.0,
@@ -238,7 +244,7 @@ class RandRayCastDRRd(MapTransform, Randomizable):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.transform = RandRayCastDRR(
-            grid, geometry, curve, film, detector_shape, device, sdd, sod, angle, tilt, shift, tone
+            grid, geometry, curve, film, detector_shape, device, views, sdd, sod, angle, tilt, shift, tone
         )
         self.image_key = image_key
         self.geometry_key = geometry_key

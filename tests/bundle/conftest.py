@@ -41,8 +41,13 @@ runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
 
 
 def verb(*arguments: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run `python -m monai.bundle` with the tiny network."""
+    return plain_verb(*arguments, cwd=cwd, **{**options, **TINY})
+
+
+def plain_verb(*arguments: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
     """Run `python -m monai.bundle` in a folder; whatever is found of our packages, the config has found it."""
-    flags = [text for key, value in {**options, **TINY}.items() for text in (f"--{key}", str(value))]
+    flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     start = [sys.executable, "-c", AS_A_MODULE.format(root=str(ROOT))]
     return subprocess.run([*start, *arguments, *flags], cwd=cwd, env=environment, capture_output=True, text=True)
@@ -103,6 +108,12 @@ def tiny_command() -> Callable[..., subprocess.CompletedProcess[str]]:
 def bundle_verb() -> Callable[..., subprocess.CompletedProcess[str]]:
     """`verb`, for tests."""
     return verb
+
+
+@pytest.fixture(scope="session")
+def bundle_verb_of_any_size() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`plain_verb`, for tests."""
+    return plain_verb
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,73 @@
+"""The paper's other models: overlays on the three jobs, run tiny, and what their metadata promises."""
+
+import json
+
+import nibabel
+import pytest
+import torch
+from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
+
+MODELS = ("x2ct_cnn", "single_view", "cnn2d")
+
+SMALL = {"image_size": 64, "batch_size": 2, "max_epochs": 1, "discriminator_channels": 4}
+
+
+def small_network(model, tiny_overrides):
+    """Overrides that make a model small; the 2DCNN has no widths to set."""
+    return {} if model == "cnn2d" else dict(tiny_overrides)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_trained_evaluated_and_used(
+    root, tiny_cohort, tiny_overrides, bundle_verb_of_any_size, tmp_path, model
+):
+    common = {"bundle_root": root / "bundle", "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "out"}
+    common |= SMALL | small_network(model, tiny_overrides)
+
+    def run(verb, name, **options):
+        configs = str([str(root / "bundle" / "configs" / f"{part}.json") for part in (name, model)])
+        done = bundle_verb_of_any_size("run", verb, "--config_file", configs, cwd=tmp_path, **common, **options)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    run("training", "train", dataset_dir=tiny_cohort)
+    record = json.loads((tmp_path / "models" / "model.json").read_text())
+    expected = {"x2ct_cnn": "x2ct_biplanar", "single_view": "x2ct_single_view", "cnn2d": "cnn2d"}[model]
+    assert record["network"]["name"] == expected
+    terms = {"x2ct_cnn": "reconstruction,projection", "cnn2d": "reconstruction"}
+    header = (tmp_path / "out" / "losses.csv").read_text().splitlines()[0]
+    columns = terms.get(model, "reconstruction,projection,adversarial,discriminator")
+    assert header == f"epoch,loss,{columns},validation"
+
+    run("evaluating", "evaluate", dataset_dir=tiny_cohort)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert set(summary["psnr_db"]) == {"prediction", "mean_volume", "shuffled_input"}
+
+    case = summary["held_out_cases"][0]
+    radiographs = {view: tmp_path / "out" / "radiographs" / f"{case}_{view}.png" for view in ("pa", "lateral")}
+    assert radiographs["lateral"].exists() == (model == "x2ct_cnn")
+    given = {view: path for view, path in radiographs.items() if path.exists()}
+    run("inferring", "inference", case="from_views", **given)
+    assert nibabel.load(tmp_path / "out" / "from_views.nii.gz").shape == (64, 64, 64)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_takes_and_gives_what_its_metadata_says(root, tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    configs = root / "bundle" / "configs"
+    meta = [str(configs / "metadata.json"), str(configs / f"metadata_{model}.json")]
+    verify_metadata(meta_file=meta, filepath=str(root / "tests" / "bundle" / "metadata_schema.json"))
+    parser = ConfigParser()
+    parser.read_meta(meta)
+    formats = parser["_meta_"]["network_data_format"]
+    for job in ("train", "evaluate", "inference"):
+        files = [str(configs / f"{part}.json") for part in (job, model)]
+        options = {"bundle_root": str(root / "bundle")}
+        verify_net_in_out("network_def", meta_file=meta, config_file=files, device="cpu", **options)
+        parser.read_config(files)
+        parser.update(options)
+        # MONAI looks at channels and types alone; sizes are held here, at no cost.
+        with torch.device("meta"):
+            network = parser.get_parsed_content("network_def")
+            taken = formats["inputs"]["image"]
+            image = torch.empty(1, taken["num_channels"], *taken["spatial_shape"])
+            assert list(network(image).shape[2:]) == formats["outputs"]["pred"]["spatial_shape"]
