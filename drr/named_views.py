@@ -71,5 +71,5 @@ def parallel(view: ConeBeam) -> ParallelBeam:
 def _numbers(geometry: str, view: str, detector_shape: Sequence[int]) -> dict[str, Any]:
     if geometry not in PRESETS:
         raise InputError(f"unknown geometry {geometry!r}: choose one of {', '.join(PRESETS)}")
-    numbers: dict[str, Any] = dict(PRESETS[geometry][view])  # type: ignore[call-overload]
+    numbers: dict[str, Any] = dict(PRESETS[geometry][view])
     return {**numbers, "detector_shape": detector_shape}

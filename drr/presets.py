@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from conventions import InputError, View
 
 from .geometry import ConeBeam, Vector
 
-PRESETS = {
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "x2ct": {
         "pa": {"sdd": 949.0, "sod": 541.0, "detector_size": 500.0},
         "lateral": {"detector_side": "right", "sdd": 949.0, "sod": 541.0, "detector_size": 500.0},
@@ -30,7 +31,7 @@ X2CT_MIRRORED = {"pa": True, "lateral": False}
 `view.mirrored()` of these gives the raw images of the program, the preset gives the authors' flipped ones."""
 
 
-_MADE_BY = {View.PA: ConeBeam.pa, View.LATERAL: ConeBeam.lateral}
+_MADE_BY: dict[str, Callable[..., ConeBeam]] = {View.PA: ConeBeam.pa, View.LATERAL: ConeBeam.lateral}
 
 
 def preset(
@@ -55,4 +56,4 @@ def preset(
     if unknown or not views:
         raise InputError(f"unknown views {list(views)}: choose of {', '.join(_MADE_BY)}")
     numbers = PRESETS[name]
-    return tuple(_MADE_BY[view](detector_shape=detector_shape, **numbers[view]) for view in views)  # type: ignore[operator]
+    return tuple(_MADE_BY[view](detector_shape=detector_shape, **numbers[view]) for view in views)

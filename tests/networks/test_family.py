@@ -5,6 +5,7 @@ import torch
 
 from conventions import VOLUME_TO_VIEW, InputError, View
 from networks import NETWORKS, build_network, from_official, recognise, to_official
+from networks.convert import plain_keys
 from tests.oracle import MISSING, X2CT, assert_like_oracle, official_state_dict, random_input
 
 GENERATOR_TOLERANCE = 5e-3
@@ -118,24 +119,49 @@ def test_discriminator_features_are_the_authors():
     assert recognise(theirs) == ("patchgan_3d", {"in_channels": 3})
 
 
+NAMES = {
+    MULTI: ("x2ct_biplanar", {"image_size": 128}),
+    "G__multiview_network_denseUNetNoFuse_transposed": ("x2ct_biplanar", {"image_size": 128}),
+    f"{MULTI}_withoutskip": ("x2ct_biplanar_without_b", {"image_size": 128}),
+    f"{MULTI}_withoutconnect": ("x2ct_biplanar_without_c", {"image_size": 128}),
+    f"{MULTI}_withoutconnectAndskip": ("x2ct_biplanar_without_b_and_c", {"image_size": 128}),
+    SINGLE: ("x2ct_single_view", {"image_size": 128}),
+    f"{SINGLE}_withoutskip": ("x2ct_single_view_without_b", {"image_size": 128}),
+    "G__singleview_2D": ("cnn2d", {"image_size": 256}),
+    "D__basic2d_in1": ("patchgan_2d", {"in_channels": 1}),
+    "D__basic3d_in1": ("patchgan_3d", {"in_channels": 1}),
+    "D__basic3d_in2": ("patchgan_3d", {"in_channels": 2}),
+    "D__basic3d_in3": ("patchgan_3d", {"in_channels": 3}),
+    "D__basic3d_in3_interm": ("patchgan_3d", {"in_channels": 3}),
+    "D__multi2d_in3": ("patchgan_2d_multi_scale", {"in_channels": 3}),
+    "D__multi3d_in3": ("patchgan_3d_multi_scale", {"in_channels": 3}),
+    "D__multi3d_in3_interm": ("patchgan_3d_multi_scale", {"in_channels": 3}),
+}
+"""Every key list of the oracle -> what it is recognised as; "NoFuse" has the entries of the shipped network."""
+
+
 @needs_oracle
-@pytest.mark.parametrize(
-    ("keys", "name", "arguments"),
-    [
-        (MULTI, "x2ct_biplanar", {"image_size": 128}),
-        ("D__basic2d_in1", "patchgan_2d", {"in_channels": 1}),
-        ("D__basic3d_in2", "patchgan_3d", {"in_channels": 2}),
-        ("D__multi3d_in3_interm", "patchgan_3d_multi_scale", {"in_channels": 3}),
-    ],
-)
-def test_checkpoints_are_recognised(keys, name, arguments):
+def test_every_key_list_is_named_here():
+    assert {path.stem.removeprefix("x2ct_official_keys_") for path in (X2CT / "keys").glob("*.json")} == set(NAMES)
+
+
+@needs_oracle
+@pytest.mark.parametrize("keys", NAMES)
+def test_checkpoints_are_recognised_and_go_there_and_back(keys):
+    name, arguments = NAMES[keys]
     theirs = official_state_dict(keys)
     assert recognise(theirs) == (name, arguments)
     parallel = {f"module.{key}": value for key, value in theirs.items() if "num_batches_tracked" not in key}
     assert recognise(parallel) == (name, arguments)
     with torch.device("meta"):
         network = build_network(name, **arguments)
-    assert from_official(parallel, network).keys() == network.state_dict().keys()
+    ours = from_official(parallel, network)
+    assert ours.keys() == network.state_dict().keys()
+    back, numbered = to_official(ours, network), plain_keys(theirs)
+    assert all(torch.equal(value, numbered[key]) for key, value in back.items())
+    parameters = {key for key in numbered if key.endswith(("weight", "bias"))}
+    dead = {key for key in parameters if "linker_layer" in key and "without_b" in name}
+    assert parameters - dead <= set(back)
 
 
 def test_a_foreign_checkpoint_is_not_recognised():
