@@ -11,12 +11,13 @@ normalised by itself, in training and in testing alike.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from monai.networks.blocks import Convolution
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv3d, pad, relu
+from torch.utils.checkpoint import checkpoint
 
 from conventions import VIEW_TO_VOLUME, VOLUME_TO_VIEW, View
 
@@ -53,6 +54,33 @@ def norm_relu_conv(in_channels: int, out_channels: int, kernel_size: int, stride
     """Instance norm, ReLU, 2-D convolution: the pre-activated order of DenseNet."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2)
     return nn.Sequential(nn.InstanceNorm2d(in_channels), nn.ReLU(inplace=True), conv)
+
+
+class Stack(nn.Sequential):
+    """Modules one after the other that may forget, in training, what lies between them.
+
+    Attributes:
+        recompute: whether it is computed again on the way back, which takes less memory and one more forward pass
+            (activation checkpointing, Chen et al. 2016). Nothing in it may be random.
+    """
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__(*modules)
+        self.recompute = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One module after the other."""
+        if torch.jit.is_scripting():
+            for module in self:
+                x = module(x)
+            return x
+        else:
+            return recomputed(super().forward, x) if self.recompute else super().forward(x)
+
+
+def recomputed(block: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Run a block that keeps its inputs alone for the way back."""
+    return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
 class DenseLayer(nn.Module):
@@ -262,9 +290,9 @@ class ConnectionC(nn.Module):
         return fused, [fused.permute(to_view) for to_view in self.to_view]
 
 
-def decoder_level(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
+def decoder_level(in_channels: int, channels: int, out_channels: int) -> Stack:
     """Two 3-D convolutions, then up-sampling by two."""
-    return nn.Sequential(
+    return Stack(
         conv_norm_relu(3, in_channels, channels),
         conv_norm_relu(3, channels, channels),
         upsample_norm_relu(channels, out_channels),
@@ -302,7 +330,31 @@ class HeadConv3d(nn.Conv3d):
         return volume.unsqueeze(1) + bias.reshape(1, 1, 1, 1, 1)
 
 
-class ViewDecoderLevel(nn.Module):
+class ViewDecoderLevelBase(nn.Module):
+    """What the two kinds of a level of a view's decoder share.
+
+    Attributes:
+        recompute: see `Stack`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recompute = False
+
+    def forward(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
+        """(B, C', S/2, S/2, S/2) and (B, map_channels, S, S) -> (B, channels, S, S, S), in the view's frame."""
+        if torch.jit.is_scripting():
+            return self.compute(feature, encoder_map)
+        else:
+            compute = self.compute
+            return recomputed(compute, feature, encoder_map) if self.recompute else compute(feature, encoder_map)
+
+    def compute(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
+        """As `forward`."""
+        raise NotImplementedError
+
+
+class ViewDecoderLevel(ViewDecoderLevelBase):
     """One level of a view's decoder: refine and up-sample, lift the encoder's map by Connection-B, merge both.
 
     Args:
@@ -317,12 +369,12 @@ class ViewDecoderLevel(nn.Module):
         self.connection_b = ConnectionB(map_channels, channels)
         self.merge = MergeLifted(channels)
 
-    def forward(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
-        """(B, C', S/2, S/2, S/2) and (B, map_channels, S, S) -> (B, channels, S, S, S), in the view's frame."""
+    def compute(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
+        """As `forward`."""
         return self.merge(self.upsample(feature), self.connection_b(encoder_map))
 
 
-class ViewDecoderLevelWithoutB(nn.Module):
+class ViewDecoderLevelWithoutB(ViewDecoderLevelBase):
     """`ViewDecoderLevel` of the ablation without Connection-B: the encoder's map does not get into 3-D.
 
     Args:
@@ -335,8 +387,8 @@ class ViewDecoderLevelWithoutB(nn.Module):
         self.upsample = upsample
         self.merge = conv_norm_relu(3, channels, channels)
 
-    def forward(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
-        """As `ViewDecoderLevel`; the map is not used."""
+    def compute(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
+        """As `forward`; the map is not used."""
         return self.merge(self.upsample(feature))
 
 
@@ -363,7 +415,7 @@ class ViewDecoder(nn.Module):
         else:
             plain = zip(upsample, channels[1:], strict=True)
             self.levels = nn.ModuleList(ViewDecoderLevelWithoutB(*level) for level in plain)
-        self.tail = nn.Sequential(conv_norm_relu(3, channels[-1], channels[-1]), HeadConv3d(channels[-1]))
+        self.tail = Stack(conv_norm_relu(3, channels[-1], channels[-1]), HeadConv3d(channels[-1]))
 
 
 class MainDecoder(nn.Module):
@@ -384,7 +436,7 @@ class MainDecoder(nn.Module):
         inputs = 2 if connection_c else 1
         self.levels = nn.ModuleList([upsample_norm_relu(channels[0], channels[1])])
         self.levels.extend(decoder_level(inputs * c, c, channels[i + 2]) for i, c in enumerate(channels[1:-1]))
-        self.tail = nn.Sequential(
+        self.tail = Stack(
             conv_norm_relu(3, inputs * channels[-1], channels[-1]),
             conv_norm_relu(3, channels[-1], channels[-1]),
             HeadConv3d(channels[-1]),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from conventions import VIEW_TO_VOLUME, InputError, View
 
-from .blocks import ConnectionA, ConnectionC, DenseEncoder, MainDecoder, ViewDecoder
+from .blocks import ConnectionA, ConnectionC, DenseEncoder, MainDecoder, Stack, ViewDecoder, ViewDecoderLevelBase
 
 DOWNSAMPLING = 32
 """The encoder halves the size five times."""
@@ -196,6 +196,14 @@ class X2CTGenerator(nn.Module):
                 volume = torch.cat([fused, volume], dim=1)
         return volume, [pa, lateral]
 
+    def recompute(self, levels: int) -> None:
+        """Let the finest levels of the decoders, and the tail, forget their inner activations in training.
+
+        Args:
+            levels: how many of the five levels; 0 takes it back. See `Stack` for what it costs.
+        """
+        _recompute([self.pa.decoder, self.lateral.decoder, self.main], levels)
+
 
 class SingleViewGenerator(nn.Module):
     """Single-view X2CT-GAN generator: a CT volume from a PA radiograph alone.
@@ -258,6 +266,17 @@ class SingleViewGenerator(nn.Module):
         for level in self.pa.decoder.levels:
             feature = level(feature, maps.pop())
         return self.activation(self.pa.decoder.tail(feature)).permute(self.to_volume)
+
+    def recompute(self, levels: int) -> None:
+        """See `X2CTGenerator.recompute`."""
+        _recompute([self.pa.decoder], levels)
+
+
+def _recompute(decoders: Sequence[ViewDecoder | MainDecoder], levels: int) -> None:
+    for decoder in decoders:
+        for number, block in enumerate([decoder.tail, *reversed(decoder.levels)]):
+            if isinstance(block, (Stack, ViewDecoderLevelBase)):  # the main decoder's coarsest level is one convolution
+                block.recompute = 0 < levels >= number
 
 
 def _check_arguments(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from conventions import InputError, View, expand_views
-from networks import X2CTGenerator
+from networks import X2CTGenerator, build_network
 from networks.blocks import ConnectionC
 
 OFFICIAL_PARAMETERS = 61_740_467
@@ -163,3 +163,40 @@ def test_impossible_arguments_are_refused(arguments, message):
 def test_image_of_another_shape_is_refused(generator, shape):
     with pytest.raises(InputError, match=r"this network takes \(batch, 2, 64, 64\)"):
         generator(torch.rand(shape))
+
+
+@pytest.mark.parametrize("name", ["x2ct_biplanar", "x2ct_biplanar_without_b", "x2ct_single_view"])
+def test_recomputing_keeps_less_and_changes_nothing(name):
+    torch.manual_seed(0)
+    network = build_network(name, **{**SMALL, "dropout": 0.0, "activation": "linear"})
+    image = torch.rand(1, 1 if name == "x2ct_single_view" else 2, 64, 64)
+
+    def gradients_and_kept_voxels():
+        kept = {}
+        network.zero_grad()
+        remember = lambda tensor: kept.update({tensor.data_ptr(): tensor.numel()}) or tensor  # noqa: E731
+        with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+            loss = network(image).square().mean()
+        loss.backward()
+        return [p.grad for p in network.parameters()], sum(kept.values())
+
+    plain, all_voxels = gradients_and_kept_voxels()
+    network.recompute(2)
+    recomputed, fewer_voxels = gradients_and_kept_voxels()
+    assert fewer_voxels < 0.5 * all_voxels
+    for ours, expected in zip(recomputed, plain, strict=True):
+        assert (ours is None) == (expected is None)
+        assert ours is None or torch.equal(ours, expected)
+    network.recompute(0)
+    assert gradients_and_kept_voxels()[1] == all_voxels
+
+
+@pytest.mark.parametrize("connection_c", ["replace", "none"])
+def test_views_give_volumes_of_their_own(connection_c):
+    torch.manual_seed(0)
+    network = X2CTGenerator(**SMALL, connection_c=connection_c).eval()
+    image = torch.rand(1, 2, 64, 64)
+    with torch.no_grad():
+        volume, of_views = network.forward_with_views(image)
+        assert torch.equal(volume, network(image))
+    assert [v.shape for v in of_views] == [volume.shape] * 2
