@@ -1,4 +1,6 @@
-"""Our DRR engine against DiffDRR, nanodrr, itk-rtk and plastimatch: speed, memory and error. Writes a page of tables.
+"""Our DRR engine against DiffDRR, nanodrr, itk-rtk and plastimatch: speed, memory and error.
+
+Writes its section of docs/benchmarks.md.
 
 Run from the repository:
     python -m benchmarks.drr setup --envs /tmp/drr_envs
@@ -44,10 +46,14 @@ import fire
 import numpy as np
 import torch
 
+from benchmarks.report import cpu_name, ratios, replace_section, spread
 from cohort import thorax_phantom
 from drr import ConeBeam, VolumeGrid, geometry_tensor, hu_to_mu, project
 
 ROOT = Path(__file__).resolve().parent.parent
+TITLE = "Projector"
+"""Of its section of the page."""
+
 THREADS = 2
 CUBE_MM = 320.0
 AIR_LAYERS = 2
@@ -311,10 +317,6 @@ def _time(worker: Worker, row: Row, mode: str) -> None:
         row.own_times.append(answer["own_ms"])
 
 
-def _range(values: Sequence[float], form: str = ".1f") -> str:
-    return f"{statistics.median(values):{form}} [{min(values):{form}}-{max(values):{form}}]"
-
-
 def table(case: Case, rows: Sequence[Row]) -> Iterator[str]:
     """Lines of a case's table; the first row is ours.
 
@@ -323,7 +325,7 @@ def table(case: Case, rows: Sequence[Row]) -> Iterator[str]:
         rows: what `measure` found.
     """
     ours = rows[0]
-    yield f"### {case.title}\n"
+    yield f"#### {case.title}\n"
     yield "| tool | median ms | min-max ms | tool / ours | error | peak MiB | peak / (volumes + images) |"
     yield "|---|---|---|---|---|---|---|"
     for row in rows:
@@ -340,17 +342,12 @@ def table(case: Case, rows: Sequence[Row]) -> Iterator[str]:
             yield f"| {row.label}, its own timer | {own} | {_compared(row.own_times, ours)} | | | |"
     if case.copies > 1 and ours.times and rows[1].times:
         images = case.copies * len(case.views)
-        yield f"\nOurs takes {_range(ratios(ours.times, rows[1].times))} times one PA view for {images} images."
+        yield f"\nOurs takes {spread(ratios(ours.times, rows[1].times))} times one PA view for {images} images."
     yield ""
 
 
-def ratios(times: Sequence[float], base: Sequence[float]) -> list[float]:
-    """One tool's time over another's, round by round."""
-    return [mine / other for mine, other in zip(times, base, strict=False)]
-
-
 def _compared(times: Sequence[float], ours: Row) -> str:
-    return _range(ratios(times, ours.times), ".2f") if ours.times else "-"
+    return spread(ratios(times, ours.times), ".2f") if ours.times else "-"
 
 
 def losses(results: Sequence[tuple[Case, list[Row]]]) -> Iterator[str]:
@@ -376,10 +373,8 @@ def losses(results: Sequence[tuple[Case, list[Row]]]) -> Iterator[str]:
 
 def machine() -> Iterator[str]:
     """Lines on the date, the machine and the versions."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    cpu = models[0].partition(": ")[2] if models else "CPU of unknown name"
     yield f"- Date: {time.strftime('%Y-%m-%d')}"
-    yield f"- Machine: {cpu}, {os.cpu_count()} cores, {THREADS} threads a tool"
+    yield f"- Machine: {cpu_name()}, {os.cpu_count()} cores, {THREADS} threads a tool"
     yield f"- CUDA: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'no device here, nothing measured'}"
     pins = [
         f"{name} ({', '.join(p for call in calls for p in call if '==' in p)})" for name, calls in ENVIRONMENTS.items()
@@ -408,11 +403,11 @@ def run(
     tools: Any = TOOLS,
     batch: bool = True,
 ) -> None:
-    """Measure and write the page. It is written anew after each case, so a run that is cut short leaves what it has.
+    """Measure and write the section. It is written anew after each case: a run that is cut short leaves what it has.
 
     Args:
         envs: folder of the environments that `setup` made.
-        output: the page to write.
+        output: the page that the section belongs to.
         rounds: turns of each tool.
         sizes: edge of the volume in voxels and of the detector in pixels, one or more.
         views: of pa, lateral and oblique.
@@ -437,19 +432,19 @@ def run(
                 case = Case(device, size, mode, names, copies)
                 results.append((case, measure(case, phantom, workers, rounds)))
                 print("\n".join(table(*results[-1])), flush=True)
-                page.write_text(_page(results, rounds))
+                replace_section(page, TITLE, _section(results, rounds))
         for worker in workers.values():
             worker.stop()
 
 
-def _page(results: Sequence[tuple[Case, list[Row]]], rounds: int) -> str:
+def _section(results: Sequence[tuple[Case, list[Row]]], rounds: int) -> Iterator[str]:
     assert __doc__ is not None
-    method = __doc__.partition("Method: ")[2]
-    lines = ["# DRR benchmark", "", "Written by `python -m benchmarks.drr run`; not edited by hand.", "", *machine()]
-    lines += [f"- Rounds: {rounds}; load at the end {os.getloadavg()[0]:.1f}", "", "## Method", "", method]
-    lines += ["## Results", "", *(line for result in results for line in table(*result))]
-    lines += ["## Losses", "", *(list(losses(results)) or ["None in this run."]), ""]
-    return "\n".join(lines)
+    yield from ("Written by `python -m benchmarks.drr run`.", "", *machine())
+    yield from (f"- Rounds: {rounds}; load at the end {os.getloadavg()[0]:.1f}", "")
+    yield from ("### Method", "", __doc__.partition("Method: ")[2], "### Results", "")
+    for result in results:
+        yield from table(*result)
+    yield from ("### Losses", "", *(list(losses(results)) or ["None in this run."]))
 
 
 if __name__ == "__main__":

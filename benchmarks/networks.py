@@ -1,0 +1,283 @@
+"""Our generators and discriminator beside the X2CT authors' code: time, memory, multiply-adds and difference.
+
+Writes its section of docs/benchmarks.md. Run from the repository, with a checkout of github.com/kylekma/X2CT:
+    python -m benchmarks.networks --official /path/to/X2CT --sizes 128 --batches 1,4 --rounds 5
+
+Method: The authors' code is imported from a checkout, unchanged, and runs on the same torch with the same weights
+(`networks.to_official`) and the same random input, in float32 (without TF32 on a GPU). Each case has two fresh
+processes, ours and theirs, which stay alive and take turns: ours, theirs, ours, theirs. Ratios are formed within a
+round; above 1 ours is better. "forward" is in eval mode without gradients, with instance norms by the image's own
+statistics, as the authors test; "forward + backward" is in training mode, as they train, with the gradient of the
+output's mean in all weights. The first call of a process, which is not timed, gives the output, with the same values
+dropped on both sides, and the memory: "before" is what is resident with everything imported and the weights loaded,
+"adds" what the call takes on top of it at its peak (on a GPU both count allocated tensors). It is the default glibc
+malloc, with which a figure varies by some 5 % from run to run. The difference is the largest absolute one of an output
+voxel, and of the norm of all gradients in per cent; where outputs differ by more than 5e-3, no ratio is given.
+Multiply-adds are those of convolutions and matrix products as torch's counter finds them. Their biplanar generator also
+computes a volume from each view, which nothing reads as shipped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import fire
+import numpy as np
+import torch
+
+from benchmarks import network_worker
+from benchmarks.network_worker import KINDS, Case, Counts, First
+from benchmarks.report import cpu_name, ratios, replace_section, spread
+from conventions import InputError, report_input_errors
+
+TITLE = "Networks"
+"""Of its section of the page."""
+
+MODES = {"forward": "forward", "gradient": "forward + backward"}
+
+LARGEST_DIFFERENCE = 5e-3
+"""Between two outputs that are the same but for rounding; their standard deviation is some tenths."""
+
+RESERVE = 2 * 2**30
+"""Bytes of memory to leave to others, and for what the other side keeps between its calls."""
+
+
+class Side:
+    """One side's process."""
+
+    def __init__(self) -> None:
+        self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+    def load(self, case: Case, official: Path | None) -> None:
+        """Make the network; None is ours."""
+        self.pool.submit(network_worker.load, case, official).result()
+
+    def ask(self, method: str) -> Any:
+        """What a method of `network_worker.Subject` returns."""
+        return self.pool.submit(network_worker.ask, method).result()
+
+    def stop(self) -> None:
+        """End the process."""
+        self.pool.shutdown()
+
+
+@dataclass
+class Row:
+    """What one side gave, or why it did not."""
+
+    label: str
+    first: First | None = None
+    counts: Counts | None = None
+    seconds: list[float] = field(default_factory=list)
+    reason: str = ""
+
+    @property
+    def added(self) -> int:
+        """Bytes that the first call took at its peak."""
+        assert self.first is not None
+        return self.first.peak - self.first.before
+
+
+def measure(case: Case, official: Path, rounds: int, needed: Sequence[float]) -> list[Row]:
+    """Run one case.
+
+    Args:
+        case: what to run.
+        official: the authors' checkout.
+        rounds: turns of each side.
+        needed: bytes that each side's call is expected to take on the CPU; 0 where nothing is known.
+
+    Returns:
+        Our row and theirs.
+    """
+    rows = [Row("ours"), Row("authors")]
+    sides = [Side(), Side()]
+    try:
+        for side, row, checkout, expected in zip(sides, rows, (None, official), needed, strict=True):
+            _attempt(row, lambda s=side, r=row, c=checkout, e=expected: _prepare(s, r, case, c, e))
+        for _ in range(rounds):
+            for side, row in zip(sides, rows, strict=True):
+                _attempt(row, lambda s=side, r=row: r.seconds.append(s.ask("turn")))
+    finally:
+        for side in sides:
+            side.stop()
+    return rows
+
+
+def _attempt(row: Row, step: Any) -> None:
+    if row.reason:
+        return
+    try:
+        step()
+    except RuntimeError as error:  # torch's own, such as no memory left, or a process that was ended
+        row.reason = str(error).splitlines()[0]
+
+
+def _prepare(side: Side, row: Row, case: Case, official: Path | None, expected: float) -> None:
+    side.load(case, official)
+    row.counts = side.ask("counts")
+    available = _available_bytes() - RESERVE
+    if case.device == "cpu" and expected > available:
+        gib = f"{expected / 2**30:.1f} GiB, and {max(0, available) / 2**30:.1f} GiB are free"
+        row.reason = f"by the memory of batch 1 it needs about {gib}"
+        return
+    row.first = side.ask("first")
+
+
+def _available_bytes() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+
+
+def table(results: Sequence[tuple[Case, list[Row]]]) -> Iterator[str]:
+    """Lines of the table of one network at one size.
+
+    Args:
+        results: its cases, each with our row and theirs.
+    """
+    case, rows = results[0]
+    numbers = {row.label: f"{row.counts.parameters:,}" for row in rows if row.counts is not None}
+    yield f"#### {case.network}, {case.size}^3, {case.device}\n"
+    yield f"Parameters: {', '.join(f'{label} {number}' for label, number in numbers.items())}.\n"
+    yield "| mode | batch | side | GMAC | median s | min-max s | authors / ours | before MiB | adds MiB | adds, authors / ours | difference |"  # noqa: E501
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for case, rows in results:
+        yield from _lines(case, rows)
+    yield ""
+
+
+def _lines(case: Case, rows: Sequence[Row]) -> Iterator[str]:
+    ours, theirs = rows
+    time_ratio, memory_ratio, difference = "", "", ""
+    if ours.first is not None and theirs.first is not None:
+        difference, same = _difference(ours.first, theirs.first)
+        if same and ours.seconds and theirs.seconds:
+            time_ratio = spread(ratios(theirs.seconds, ours.seconds), ".2f")
+        memory_ratio = f"{theirs.added / ours.added:.2f}" if same else ""
+    for row in rows:
+        start = f"| {MODES[case.mode]} | {case.batch} | {row.label} |"
+        macs = f"{row.counts.multiply_adds / 1e9:.1f}" if row.counts is not None else ""
+        if row.first is None or row.reason or not row.seconds:
+            yield f"{start} {macs} | not run here: {row.reason or 'no rounds'} | | | | | | |"
+            continue
+        times = f"{statistics.median(row.seconds):.3g} | {min(row.seconds):.3g}-{max(row.seconds):.3g}"
+        memory = f"{row.first.before / 2**20:.0f} | {row.added / 2**20:.0f}"
+        if row is ours:
+            yield f"{start} {macs} | {times} | | {memory} | | |"
+        else:
+            yield f"{start} {macs} | {times} | {time_ratio} | {memory} | {memory_ratio} | {difference} |"
+
+
+def _difference(ours: First, theirs: First) -> tuple[str, bool]:
+    """The cell that tells how far the two sides differ, and whether they may be compared."""
+    if ours.output.shape != theirs.output.shape:
+        return f"shapes {ours.output.shape} and {theirs.output.shape}: not comparable", False
+    largest = float(np.abs(ours.output - theirs.output).max())
+    if not largest <= LARGEST_DIFFERENCE:
+        return f"{largest:.1e}: not comparable", False
+    if not theirs.gradient_norm:
+        return f"{largest:.1e}", True
+    return f"{largest:.1e}; {100 * abs(ours.gradient_norm / theirs.gradient_norm - 1):.2g} %", True
+
+
+def _section(results: Sequence[tuple[Case, list[Row]]], official: Path, rounds: int) -> Iterator[str]:
+    assert __doc__ is not None
+    yield from ("Written by `python -m benchmarks.networks`.", "")
+    yield f"- Date: {time.strftime('%Y-%m-%d')}"
+    yield f"- Machine: {cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads a side"
+    if any(case.device == "cuda" for case, _ in results):
+        yield f"- CUDA: {torch.cuda.get_device_name()}"
+    yield f"- Versions: Python {sys.version.split()[0]}, torch {torch.__version__}; authors' commit {_commit(official)}"
+    yield f"- Rounds: {rounds}; load at the end {os.getloadavg()[0]:.1f}"
+    yield from ("", "### Method", "", __doc__.partition("Method: ")[2], "### Results", "")
+    for _, group in itertools.groupby(results, lambda result: (result[0].network, result[0].size, result[0].device)):
+        yield from table(list(group))
+
+
+def _commit(checkout: Path) -> str:
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _several(value: Any) -> list[Any]:
+    """What fire made of a comma-separated option."""
+    return list(value) if isinstance(value, (tuple, list)) else str(value).split(",")
+
+
+def _names(value: Any, allowed: Sequence[str]) -> list[str]:
+    for name in _several(value):
+        if name not in allowed:
+            raise InputError(f"{name!r} is none of {', '.join(allowed)}")
+    return _several(value)
+
+
+def _checked(official: Any) -> Path:
+    checkout = Path(str(official)).absolute()
+    if not (checkout / "3DGAN" / "lib" / "model" / "nets" / "factory.py").is_file():
+        raise InputError(
+            f"{checkout}: is no checkout of the authors' code (3DGAN/lib/model/nets/factory.py is not there); "
+            "clone https://github.com/kylekma/X2CT and name its folder with --official"
+        )
+    return checkout
+
+
+def run(
+    official: str,
+    output: str = "docs/benchmarks.md",
+    rounds: int = 5,
+    sizes: Any = 128,
+    batches: Any = (1, 4),
+    device: str = "cpu",
+    networks: Any = tuple(KINDS),
+    modes: Any = tuple(MODES),
+) -> None:
+    """Measure and write the section. It is written anew after each case: a run that is cut short leaves what it has.
+
+    Args:
+        official: checkout of https://github.com/kylekma/X2CT.
+        output: the page that the section belongs to.
+        rounds: turns of each side.
+        sizes: sides of radiographs and volumes, one or more.
+        batches: cases at once, one or more; 1 is always measured, for the memory of the others is told from it.
+        device: cpu or cuda.
+        networks: of x2ct_biplanar, x2ct_single_view and patchgan_3d.
+        modes: of forward and gradient.
+    """
+    checkout = _checked(official)
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"device {device!r} is not here; give cpu{' or cuda' * torch.cuda.is_available()}")
+    for key in [key for key in os.environ if key.startswith("MALLOC_")]:
+        del os.environ[key]  # the processes are to run with the default malloc
+    results: list[tuple[Case, list[Row]]] = []
+    numbers = sorted({1, *map(int, _several(batches))})
+    for network, size, mode in itertools.product(
+        _names(networks, tuple(KINDS)), map(int, _several(sizes)), _names(modes, tuple(MODES))
+    ):
+        single = [0, 0]
+        for batch in numbers:
+            case = Case(device, network, size, mode, batch)
+            rows = measure(case, checkout, rounds, [batch * added for added in single])
+            results.append((case, rows))
+            print("\n".join(table(results[-1:])), flush=True)
+            replace_section(output, TITLE, _section(results, checkout, rounds))
+            if batch == 1:
+                single = [row.added if row.first is not None else 0 for row in rows]
+
+
+if __name__ == "__main__":
+    report_input_errors()
+    fire.Fire(run)
