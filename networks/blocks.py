@@ -259,7 +259,8 @@ class MergeLifted(nn.Module):
         l3, l4 = conv2d(last, torch.cat([after, here]), padding=1).chunk(2, 1)
         middle = i2.unsqueeze(2).expand(-1, -1, feature.shape[2] - 4, -1, -1)
         head, foot = torch.stack([f0 + i0, f1 + i1], 2), torch.stack([i3 + l3, i4 + l4], 2)
-        return relu(self.norm(merged + torch.cat([head, middle, foot], 2)))
+        # In place, as nothing needs what was there: a new 3-D feature costs more than the arithmetic.
+        return self.norm(merged.add_(torch.cat([head, middle, foot], 2))).relu_()
 
 
 class ConnectionC(nn.Module):
@@ -286,7 +287,8 @@ class ConnectionC(nn.Module):
         fused = features[0].permute(self.to_volume[0])
         for feature, to_volume in zip(features[1:], self.to_volume[1:]):  # noqa: B905 (TorchScript knows no `strict`)
             fused = fused + feature.permute(to_volume)
-        fused = fused / len(features)
+        if len(features) > 1:
+            fused = fused.div_(len(features))
         return fused, [fused.permute(to_view) for to_view in self.to_view]
 
 

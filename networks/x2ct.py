@@ -146,7 +146,7 @@ class X2CTGenerator(nn.Module):
         Raises:
             InputError: where the image has another shape (not checked in TorchScript).
         """
-        volume, _ = self.decode(image)
+        volume = self.decode(image)[0]  # the views' features are let go before the tail runs
         return self.activation(self.main.tail(volume))
 
     def forward_with_views(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -178,14 +178,13 @@ class X2CTGenerator(nn.Module):
             check_image(image, self.image_size, 2)
         pa_maps, pa = self.pa(image[:, 0:1])
         lateral_maps, lateral = self.lateral(image[:, 1:2])
-        fused, views = self.connection_c([pa, lateral])
+        volume, views = self.connection_c([pa, lateral])
         if self.replaces_views:
             pa, lateral = views[0], views[1]
-        volume = fused
         for pa_level, lateral_level, main_level in zip(  # noqa: B905 (TorchScript knows no `strict`)
             self.pa.decoder.levels, self.lateral.decoder.levels, self.main.levels
         ):
-            volume = main_level(volume)
+            # The views first: the main decoder's feature of a level is large, and is not needed until they are done.
             if self.fuses_levels or with_views:
                 pa = pa_level(pa, pa_maps.pop())
                 lateral = lateral_level(lateral, lateral_maps.pop())
@@ -193,7 +192,9 @@ class X2CTGenerator(nn.Module):
                 fused, views = self.connection_c([pa, lateral])
                 if self.replaces_views:
                     pa, lateral = views[0], views[1]
-                volume = torch.cat([fused, volume], dim=1)
+                volume = torch.cat([fused, main_level(volume)], dim=1)
+            else:
+                volume = main_level(volume)
         return volume, [pa, lateral]
 
     def recompute(self, levels: int) -> None:
