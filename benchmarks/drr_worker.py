@@ -1,7 +1,7 @@
 """One DRR tool in one process: JSON lines on stdin and stdout, arrays in .npy files. `benchmarks.drr` starts it.
 
-It runs in the tool's own environment, so only numpy and the standard library are imported at the top; each tool's
-packages are imported in its constructor. Every tool gets the same scene: mu in 1/mm, volumes (N, D, H, W) and views
+It runs in the tool's own environment, so only numpy and the standard library are needed at the top; each tool's packages
+are imported in its constructor. Every tool gets the same scene: mu in 1/mm, volumes (N, D, H, W) and views
 (V, 4, 3) in LPS mm as `drr.geometry_tensor` makes them. Every image comes back as (N, V, rows, columns) in our layout.
 """
 
@@ -9,8 +9,6 @@ packages are imported in its constructor. Every tool gets the same scene: mu in 
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import os
 import re
@@ -26,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.memory import forget_peak, peak_bytes
 
 LEAST_SECONDS = 0.1
 """A turn repeats a call until this much time has passed and keeps the median, so that short calls are steady too."""
@@ -116,19 +116,11 @@ class Tool:
 
     def peak_bytes(self, call: Callable[[], Any]) -> int:
         """Memory that one call takes on top of what is there before, at its peak: resident pages, freed heap first."""
-        gc.collect()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to the present size
-        before = _status_kib("VmRSS")
+        before = forget_peak()
         result = call()
-        peak = _status_kib("VmHWM")
+        peak = peak_bytes()
         del result
-        return max(0, peak - before) * 1024
-
-
-def _status_kib(key: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1])
+        return max(0, peak - before)
 
 
 class TorchTool(Tool):

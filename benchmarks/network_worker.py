@@ -1,15 +1,9 @@
-"""One network in a process of its own, ours or the authors'. `benchmarks.networks` starts it and asks it.
-
-The authors' code is imported from the checkout that the user names; it needs nothing but its folder on the path.
-"""
+"""One network, ours or the authors', as `benchmarks.networks` runs it in a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.memory import forget_peak, peak_bytes
+from benchmarks.official import load_our_weights, put_on_path
 from conventions import VIEW_TO_VOLUME, VOLUME_TO_VIEW, View
-from networks import build_network, to_official
-from networks.convert import DEAD_BUFFERS
+from networks import build_network
 
 LEAST_SECONDS = 0.1
 """A turn repeats a call until this much time has passed and keeps the median, so that short calls are steady too."""
@@ -136,17 +131,13 @@ class Subject:
         """The network, with the same weights on either side."""
         network = build_network(self.case.network, **self.kind.arguments(self.case.size))
         if self.official is not None:
-            state = to_official(network.state_dict(), network)
-            folder = str(self.official / "3DGAN")
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
+            put_on_path(self.official)
             import lib.model.nets.factory as factory
 
+            ours = network
             with contextlib.redirect_stdout(None):
                 network = self.kind.theirs(factory, self.case.size)
-            found = network.load_state_dict(state, strict=False)
-            assert not found.unexpected_keys
-            assert all(key.endswith(DEAD_BUFFERS) for key in found.missing_keys)
+            load_our_weights(network, ours)
         network.train(self.case.mode != "forward")
         for module in network.modules():
             if isinstance(module, (nn.InstanceNorm2d, nn.InstanceNorm3d)):
@@ -166,9 +157,9 @@ class Subject:
     def first(self) -> First:
         """The first call, which warms up, gives the output to compare, and takes its memory."""
         torch.manual_seed(2)  # both sides drop the same values in training
-        before = self._forget_peak()
+        before = forget_peak(self.case.device)
         output = self._call(self.network, self.input)
-        peak = self._peak()
+        peak = peak_bytes(self.case.device)
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         norm = float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
         return First(output.cpu().numpy(), norm, before, peak)
@@ -191,37 +182,3 @@ class Subject:
         with FlopCounterMode(display=False) as counter:
             self._call(network, self.input.to("meta"))
         return Counts(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)
-
-    def _forget_peak(self) -> int:
-        """Bytes in use now; the peak counts from here."""
-        gc.collect()
-        if self.case.device == "cuda":
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            return torch.cuda.memory_allocated()
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to the present size
-        return _resident_bytes("VmRSS")
-
-    def _peak(self) -> int:
-        return torch.cuda.max_memory_allocated() if self.case.device == "cuda" else _resident_bytes("VmHWM")
-
-
-def _resident_bytes(key: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) * 1024
-
-
-_subjects: list[Subject] = []
-"""The one of this process."""
-
-
-def load(case: Case, official: Path | None) -> None:
-    """Make this process's subject."""
-    Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, end this process and not another
-    _subjects[:] = [Subject(case, official)]
-
-
-def ask(method: str) -> Any:
-    """Call a method of the subject."""
-    return getattr(_subjects[0], method)()

@@ -22,24 +22,21 @@ from __future__ import annotations
 import itertools
 import os
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import fire
 import numpy as np
-import torch
 
-from benchmarks import network_worker
-from benchmarks.network_worker import KINDS, Case, Counts, First
-from benchmarks.report import cpu_name, ratios, replace_section, spread
-from conventions import InputError, report_input_errors
+from benchmarks.memory import available_bytes
+from benchmarks.network_worker import KINDS, Case, Counts, First, Subject
+from benchmarks.official import checked_checkout, circumstances
+from benchmarks.options import check_device, names, several
+from benchmarks.report import ratios, replace_section, spread
+from benchmarks.side import Side, attempt
+from conventions import report_input_errors
 
 TITLE = "Networks"
 """Of its section of the page."""
@@ -51,25 +48,6 @@ LARGEST_DIFFERENCE = 5e-3
 
 RESERVE = 2 * 2**30
 """Bytes of memory to leave to others, and for what the other side keeps between its calls."""
-
-
-class Side:
-    """One side's process."""
-
-    def __init__(self) -> None:
-        self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-
-    def load(self, case: Case, official: Path | None) -> None:
-        """Make the network; None is ours."""
-        self.pool.submit(network_worker.load, case, official).result()
-
-    def ask(self, method: str) -> Any:
-        """What a method of `network_worker.Subject` returns."""
-        return self.pool.submit(network_worker.ask, method).result()
-
-    def stop(self) -> None:
-        """End the process."""
-        self.pool.shutdown()
 
 
 @dataclass
@@ -105,39 +83,25 @@ def measure(case: Case, official: Path, rounds: int, needed: Sequence[float]) ->
     sides = [Side(), Side()]
     try:
         for side, row, checkout, expected in zip(sides, rows, (None, official), needed, strict=True):
-            _attempt(row, lambda s=side, r=row, c=checkout, e=expected: _prepare(s, r, case, c, e))
+            attempt(row, lambda s=side, r=row, c=checkout, e=expected: _prepare(s, r, case, c, e))
         for _ in range(rounds):
             for side, row in zip(sides, rows, strict=True):
-                _attempt(row, lambda s=side, r=row: r.seconds.append(s.ask("turn")))
+                attempt(row, lambda s=side, r=row: r.seconds.append(s.ask("turn")))
     finally:
         for side in sides:
             side.stop()
     return rows
 
 
-def _attempt(row: Row, step: Any) -> None:
-    if row.reason:
-        return
-    try:
-        step()
-    except RuntimeError as error:  # torch's own, such as no memory left, or a process that was ended
-        row.reason = str(error).splitlines()[0]
-
-
 def _prepare(side: Side, row: Row, case: Case, official: Path | None, expected: float) -> None:
-    side.load(case, official)
+    side.load(Subject, case, official)
     row.counts = side.ask("counts")
-    available = _available_bytes() - RESERVE
+    available = available_bytes() - RESERVE
     if case.device == "cpu" and expected > available:
         gib = f"{expected / 2**30:.1f} GiB, and {max(0, available) / 2**30:.1f} GiB are free"
         row.reason = f"by the memory of batch 1 it needs about {gib}"
         return
     row.first = side.ask("first")
-
-
-def _available_bytes() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
 
 
 def table(results: Sequence[tuple[Case, list[Row]]]) -> Iterator[str]:
@@ -194,45 +158,10 @@ def _difference(ours: First, theirs: First) -> tuple[str, bool]:
 def _section(results: Sequence[tuple[Case, list[Row]]], official: Path, rounds: int) -> Iterator[str]:
     assert __doc__ is not None
     yield from ("Written by `python -m benchmarks.networks`.", "")
-    yield f"- Date: {time.strftime('%Y-%m-%d')}"
-    yield f"- Machine: {cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads a side"
-    if any(case.device == "cuda" for case, _ in results):
-        yield f"- CUDA: {torch.cuda.get_device_name()}"
-    yield f"- Versions: Python {sys.version.split()[0]}, torch {torch.__version__}; authors' commit {_commit(official)}"
-    yield f"- Rounds: {rounds}; load at the end {os.getloadavg()[0]:.1f}"
+    yield from circumstances(official, results[0][0].device, rounds)
     yield from ("", "### Method", "", __doc__.partition("Method: ")[2], "### Results", "")
     for _, group in itertools.groupby(results, lambda result: (result[0].network, result[0].size, result[0].device)):
         yield from table(list(group))
-
-
-def _commit(checkout: Path) -> str:
-    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _several(value: Any) -> list[Any]:
-    """What fire made of a comma-separated option."""
-    return list(value) if isinstance(value, (tuple, list)) else str(value).split(",")
-
-
-def _names(value: Any, allowed: Sequence[str]) -> list[str]:
-    for name in _several(value):
-        if name not in allowed:
-            raise InputError(f"{name!r} is none of {', '.join(allowed)}")
-    return _several(value)
-
-
-def _checked(official: Any) -> Path:
-    checkout = Path(str(official)).absolute()
-    if not (checkout / "3DGAN" / "lib" / "model" / "nets" / "factory.py").is_file():
-        raise InputError(
-            f"{checkout}: is no checkout of the authors' code (3DGAN/lib/model/nets/factory.py is not there); "
-            "clone https://github.com/kylekma/X2CT and name its folder with --official"
-        )
-    return checkout
 
 
 def run(
@@ -257,15 +186,14 @@ def run(
         networks: of x2ct_biplanar, x2ct_single_view and patchgan_3d.
         modes: of forward and gradient.
     """
-    checkout = _checked(official)
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"device {device!r} is not here; give cpu{' or cuda' * torch.cuda.is_available()}")
+    checkout = checked_checkout(official)
+    check_device(device)
     for key in [key for key in os.environ if key.startswith("MALLOC_")]:
         del os.environ[key]  # the processes are to run with the default malloc
     results: list[tuple[Case, list[Row]]] = []
-    numbers = sorted({1, *map(int, _several(batches))})
+    numbers = sorted({1, *map(int, several(batches))})
     for network, size, mode in itertools.product(
-        _names(networks, tuple(KINDS)), map(int, _several(sizes)), _names(modes, tuple(MODES))
+        names(networks, tuple(KINDS)), map(int, several(sizes)), names(modes, tuple(MODES))
     ):
         single = [0, 0]
         for batch in numbers:

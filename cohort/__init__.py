@@ -5,6 +5,9 @@ from .datalist import load_datalist as load_datalist
 from .datalist import mean_volume as mean_volume
 from .datalist import patient_keys as patient_keys
 from .phantom import thorax_phantom as thorax_phantom
+from .sampling import EpochSampler as EpochSampler
+from .sampling import SeededDataset as SeededDataset
+from .sampling import share_of_process as share_of_process
 from .split import FOLDS as FOLDS
 from .split import MANIFEST_NAME as MANIFEST_NAME
 from .split import split_cohort as split_cohort

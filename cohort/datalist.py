@@ -90,7 +90,10 @@ def patient_keys(folds: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
 
 
 def mean_volume(
-    data: Sequence[Mapping[str, Any]], transform: Callable[[Mapping[str, Any]], Any], key: str = Keys.LABEL
+    data: Sequence[Mapping[str, Any]],
+    transform: Callable[[Mapping[str, Any]], Any],
+    key: str = Keys.LABEL,
+    progress: bool = True,
 ) -> torch.Tensor:
     """Mean of the training volumes, the prediction of a model that reads nothing.
 
@@ -98,12 +101,13 @@ def mean_volume(
         data: items as `load_datalist` gives them.
         transform: item -> item with the volume (1, D, H, W) under `key`.
         key: where the volume stands.
+        progress: whether to show a bar.
 
     Returns:
         (1, D, H, W), in the unit the transform gives.
     """
     total: torch.Tensor | None = None
-    for item in tqdm(data, desc="mean training volume", unit="case"):
+    for item in tqdm(data, desc="mean training volume", unit="case", disable=not progress):
         volume = torch.as_tensor(transform(item)[key])
         volume = volume.as_tensor() if isinstance(volume, MetaTensor) else volume
         total = volume.double() if total is None else total + volume

@@ -8,6 +8,7 @@ from .files import set_aside as set_aside
 from .files import to_json as to_json
 from .files import write_atomically as write_atomically
 from .files import write_json as write_json
+from .files import write_tensors as write_tensors
 from .hounsfield import HU_AIR as HU_AIR
 from .hounsfield import HU_MAX as HU_MAX
 from .hounsfield import HU_WINDOW as HU_WINDOW

@@ -77,6 +77,8 @@ def write_atomically(path: FilePath, write: Callable[[Path], object]) -> Path:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write(unfinished)
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
         os.replace(unfinished, file)
     except OSError as error:
         raise InputError(f"{file}: cannot be written ({error}); choose another folder or make room") from error
@@ -109,6 +111,29 @@ def write_json(path: FilePath, content: object) -> Path:
     """
     text = to_json(content)
     return write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_tensors(path: FilePath, content: object) -> Path:
+    """Write a state dict, or anything made of tensors, numbers and text, with `write_atomically`.
+
+    Args:
+        path: the file to write; its folder is made.
+        content: what `torch.save` takes.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: as `write_atomically`.
+    """
+
+    def save(part: Path) -> None:
+        try:
+            torch.save(content, part)
+        except RuntimeError as error:  # torch's own writer tells no reason when the disk is full
+            raise OSError("the disk may be full") from error
+
+    return write_atomically(path, save)
 
 
 def check_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:

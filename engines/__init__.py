@@ -1,10 +1,18 @@
 """MONAI Workflows that train and evaluate. Networks and losses are given to them."""
 
-from .checkpoint import ModelRecorder as ModelRecorder
+from .adversary import Adversary as Adversary
 from .checkpoint import describe_model as describe_model
 from .checkpoint import load_model as load_model
+from .distributed import join_processes as join_processes
+from .ema import ExponentialAverage as ExponentialAverage
+from .epoch_seeds import EpochSeeds as EpochSeeds
 from .evaluator import X2CTEvaluator as X2CTEvaluator
+from .image_pool import ImagePool as ImagePool
+from .model_saver import ModelSaver as ModelSaver
 from .progress import ProgressBar as ProgressBar
+from .resume import Resume as Resume
+from .run_recorder import RunRecorder as RunRecorder
+from .run_recorder import describe_run as describe_run
 from .schedule import ConstantThenLinear as ConstantThenLinear
 from .summary import SummaryWriter as SummaryWriter
 from .trainer import X2CTTrainer as X2CTTrainer

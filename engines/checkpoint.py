@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
 from torch import nn
 
-from conventions import InputError, set_aside, to_json, write_json
+from conventions import InputError, to_json
 
 logger = logging.getLogger("x2ct.model")
 
@@ -26,37 +25,6 @@ MUST_AGREE = ("network", "geometry", "curve", "film", "hu_window", "grid")
 def record_path(checkpoint: str | os.PathLike[str]) -> Path:
     """Where the record of a checkpoint lies: `model.json` beside `model.pt`."""
     return Path(checkpoint).with_suffix(".json")
-
-
-class ModelRecorder:
-    """Handler of the validating engine that makes room for a run's first model and writes its record.
-
-    The model of an earlier run is renamed after the time it was written, never overwritten; it stays in its place
-    until this run has one. To be listed before the handler that saves the model.
-
-    Args:
-        ckpt_dir: folder of the model file.
-        record: what makes the model, JSON-able; the entries of `MUST_AGREE` are compared when it is used.
-        filename: name of the model file.
-    """
-
-    def __init__(self, ckpt_dir: str | os.PathLike[str], record: Mapping[str, Any], filename: str = "model.pt") -> None:
-        self.checkpoint = Path(ckpt_dir) / filename
-        self.record = record
-        self.done = False
-
-    def attach(self, engine: Engine) -> None:
-        """Register with an engine."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Rename what an earlier run left and write the record, the first time."""
-        if self.done:
-            return
-        self.done = True
-        record = record_path(self.checkpoint)
-        set_aside(self.checkpoint, record)
-        write_json(record, self.record)
 
 
 def load_model(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -34,3 +36,8 @@ class ConstantThenLinear(LambdaLR):
         epoch = epochs_done + 1
         fallen = max(0, epoch + 1 - self.constant_epochs) / (self.decay_epochs + 1)
         return max(1 - fallen, self.floor)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after as many epochs, with the lengths and the floor given here: a run may be made longer."""
+        ours = {name: getattr(self, name) for name in ("constant_epochs", "decay_epochs", "floor")}
+        super().load_state_dict({**state_dict, **ours})

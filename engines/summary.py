@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from monai.utils import string_list_all_gather
 
 from conventions import Keys, set_aside, write_atomically, write_json
 
@@ -25,11 +26,15 @@ class SummaryWriter:
     Args:
         output_dir: folder to write to; files of an earlier run are renamed.
         record: what made the model and the data, copied into the summary.
+        write: whether this process writes the cases of all; of several, one does.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], record: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, output_dir: str | os.PathLike[str], record: Mapping[str, Any] | None = None, write: bool = True
+    ) -> None:
         self.output_dir = Path(output_dir)
         self.record = record
+        self.write = write
         self.cases: list[str] = []
 
     def attach(self, engine: Engine) -> None:
@@ -45,21 +50,27 @@ class SummaryWriter:
         self.cases += [str(item[Keys.CASE]) for item in engine.state.batch]
 
     def _write(self, engine: Engine) -> None:
+        # MONAI's metrics are those of all processes already, in this order. A case that several had counts once.
+        cases = list(dict.fromkeys(string_list_all_gather(self.cases)))
+        if not self.write:
+            return
         summary: dict[str, Any] = {}
         columns: dict[str, list[float]] = {}
         for metric, value in engine.state.metrics.items():
             name, _, key = metric.partition("/")
             summary.setdefault(name, {})[key or PREDICTION] = float(f"{float(value):.6g}")
-            columns[metric if key else f"{name}/{PREDICTION}"] = engine.state.metric_details[metric].flatten().tolist()
-        summary["held_out_cases"] = self.cases
+            details = engine.state.metric_details[metric].flatten().tolist()
+            columns[metric if key else f"{name}/{PREDICTION}"] = details[: len(cases)]
+        summary["held_out_cases"] = cases
         summary["model"] = dict(self.record or {})
 
         set_aside(self.output_dir / "summary.json", self.output_dir / "cases.csv")
-        write_atomically(self.output_dir / "cases.csv", lambda part: self._write_table(part, columns))
+        write_atomically(self.output_dir / "cases.csv", lambda part: _write_table(part, cases, columns))
         write_json(self.output_dir / "summary.json", summary)
 
-    def _write_table(self, path: Path, columns: Mapping[str, list[float]]) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow([Keys.CASE, *columns])
-            table.writerows(zip(self.cases, *columns.values(), strict=True))
+
+def _write_table(path: Path, cases: list[str], columns: Mapping[str, list[float]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow([Keys.CASE, *columns])
+        table.writerows(zip(cases, *columns.values(), strict=True))

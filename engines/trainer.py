@@ -1,4 +1,4 @@
-"""Training of X2CT-GAN and, without a discriminator, X2CT-CNN."""
+"""Training of X2CT-GAN and, without an adversary, X2CT-CNN."""
 
 from __future__ import annotations
 
@@ -15,50 +15,52 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from conventions import InputError, Keys, expand_views
+from conventions import InputError, Keys
 
-ADVERSARIAL = "adversarial"
-FEATURE_MATCHING = "feature_matching"
+from .adversary import Adversary
+from .distributed import bare, call, exchanging
+from .ema import ExponentialAverage
+from .precision import Precision
+
 AUXILIARY = "auxiliary"
 DISCRIMINATOR = "discriminator"
-"""Names of the trainer's own terms in `state.output`, beside those of the loss function."""
+"""Names of the trainer's own terms in `state.output`, beside those of the loss function and of the adversary."""
+
+GENERATOR = "generator"
 
 
 class X2CTTrainer(SupervisedTrainer):
     """MONAI trainer of an X2CT generator, in the authors' order of steps.
 
-    In each iteration the generator predicts once; it is stepped on the named losses plus the adversarial loss with the
+    In each iteration the generator predicts once; it is stepped on the named losses plus the adversary's terms with the
     discriminator frozen; then the discriminator is stepped on the same prediction, made before the generator's update.
     The total and every weighted term stand in `state.output` under their names, next to MONAI's own keys.
-
-    A conditional discriminator sees the radiographs, each repeated along its ray axis, beside the volume:
-    (B, views + 1, D, H, W).
 
     Args:
         device: where to run.
         max_epochs: number of epochs.
         train_data_loader: batches with `image` (B, views, rows, columns) and `label` (B, 1, D, H, W), unit values.
-        network: the generator.
+        network: the generator; this and the discriminator may be in `DistributedDataParallel`.
         optimizer: the generator's.
         loss_function: `(prediction, target) -> {name: weighted scalar}`, for example `losses.WeightedLosses`.
-        discriminator: scores volumes; None trains X2CT-CNN.
-        discriminator_optimizer: the discriminator's.
-        adversarial_loss: `(scores, target_is_real, for_discriminator) -> scalar`, for example `losses.LSGANLoss`.
-        adversarial_weight: weight of the adversarial loss in both steps; the paper's 0.1.
-        conditional: whether the discriminator sees the radiographs.
-        feature_matching_loss: `(features of the prediction, features of the truth) -> scalar`, for example
-            `losses.FeatureMatchingLoss`; the discriminator's `features` gives them.
-        feature_matching_weight: its weight; 0 leaves it out, as the paper does.
+        adversary: the discriminator and what belongs to it; None trains X2CT-CNN.
         auxiliary_loss: `(volume of a view's own decoder, target) -> scalar`, for example `torch.nn.MSELoss`; the
             network's `forward_with_views` gives them. Summed over the views.
         auxiliary_weight: its weight; 0 leaves it out, as the paper does.
-        amp: run both networks under bfloat16 autocast, which needs no gradient scaling.
+        ema: running average of the generator's weights, updated after every step of it.
+        accumulation_steps: batches whose gradients are averaged into one step, at the end of an epoch fewer.
+        clip_norm: largest norm of the gradients of either network; None leaves them.
+        precision: "fp32", "bf16", or "fp16" with scaled gradients; losses are always taken in fp32.
+        channels_last: lay both networks and the volumes out with channels last, which some GPUs are faster with.
+        compile: compile both networks with `torch.compile`, in place.
+        recompute_levels: how many of the decoders' finest levels compute their inner activations again on the way
+            back, to save memory.
         inferer, postprocessing, key_train_metric, additional_metrics, train_handlers, decollate, epoch_length,
             non_blocking, prepare_batch: as in MONAI's `SupervisedTrainer`.
 
     Raises:
-        ValueError: where a discriminator comes without its optimizer or loss, or a weight without its loss.
-        InputError: while running, where a loss is not finite.
+        ValueError: where a weight comes without its loss, or a number is not positive.
+        InputError: where the precision is unknown; while running, where a loss is not finite.
     """
 
     def __init__(
@@ -69,15 +71,16 @@ class X2CTTrainer(SupervisedTrainer):
         network: nn.Module,
         optimizer: Optimizer,
         loss_function: Callable[[torch.Tensor, torch.Tensor], Mapping[str, torch.Tensor]],
-        discriminator: nn.Module | None = None,
-        discriminator_optimizer: Optimizer | None = None,
-        adversarial_loss: Callable[..., torch.Tensor] | None = None,
-        adversarial_weight: float = 0.1,
-        conditional: bool = True,
-        feature_matching_loss: Callable[..., torch.Tensor] | None = None,
-        feature_matching_weight: float = 0.0,
+        adversary: Adversary | None = None,
         auxiliary_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         auxiliary_weight: float = 0.0,
+        ema: ExponentialAverage | None = None,
+        accumulation_steps: int = 1,
+        clip_norm: float | None = None,
+        precision: str = "fp32",
+        channels_last: bool = False,
+        compile: bool = False,
+        recompute_levels: int = 0,
         epoch_length: int | None = None,
         non_blocking: bool = False,
         prepare_batch: Callable[..., Any] = default_prepare_batch,
@@ -86,13 +89,8 @@ class X2CTTrainer(SupervisedTrainer):
         key_train_metric: dict[str, Any] | None = None,
         additional_metrics: dict[str, Any] | None = None,
         train_handlers: Sequence[Any] | None = None,
-        amp: bool = False,
         decollate: bool = True,
     ) -> None:
-        if discriminator is not None and (discriminator_optimizer is None or adversarial_loss is None):
-            raise ValueError("a discriminator needs both discriminator_optimizer and adversarial_loss")
-        if feature_matching_weight and (feature_matching_loss is None or discriminator is None):
-            raise ValueError("feature_matching_weight needs feature_matching_loss and a discriminator")
         if auxiliary_weight and auxiliary_loss is None:
             raise ValueError("auxiliary_weight needs auxiliary_loss")
         super().__init__(
@@ -111,111 +109,111 @@ class X2CTTrainer(SupervisedTrainer):
             additional_metrics=additional_metrics,
             train_handlers=train_handlers,
             decollate=decollate,
+            accumulation_steps=accumulation_steps,
         )
-        self.discriminator: Any = discriminator
-        self.discriminator_optimizer = discriminator_optimizer
-        self.adversarial_loss = adversarial_loss
-        self.adversarial_weight = adversarial_weight
-        self.conditional = conditional
-        self.feature_matching_loss = feature_matching_loss
-        self.feature_matching_weight = feature_matching_weight
+        self.adversary = adversary
         self.auxiliary_loss = auxiliary_loss
         self.auxiliary_weight = auxiliary_weight
-        self.autocast = bool(amp)
+        self.ema = ema
+        self.clip_norm = clip_norm
+        self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
+        optimizers = {GENERATOR: optimizer}
+        if adversary is not None:
+            optimizers[DISCRIMINATOR] = adversary.optimizer
+        self.precision = Precision(precision, torch.device(device).type, optimizers)
+        if recompute_levels:
+            bare(network).recompute(recompute_levels)
+        networks = [network] if adversary is None else [network, adversary.discriminator]
+        for module in networks:
+            if channels_last:
+                module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            if compile:
+                bare(module).compile()
 
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
         """One step of the generator and, where there is one, of the discriminator."""
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
         image, label = (t.as_tensor() if isinstance(t, MetaTensor) else t for t in batch[:2])
+        label = label.contiguous(memory_format=self.memory_format)
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
-        self._step_generator(image, label)
-        if self.discriminator is not None:
-            self._step_discriminator(image, label, self.state.output[Keys.PRED].detach())
+        first, last, share = self._place_in_group()
+        self._step_generator(image, label, first, last, share)
+        if self.adversary is not None:
+            self._step_discriminator(image, label, first, last, share)
+        if last and self.ema is not None:
+            self.ema.update_parameters(self.network)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
 
-    def _step_generator(self, image: torch.Tensor, label: torch.Tensor) -> None:
+    def _place_in_group(self) -> tuple[bool, bool, float]:
+        """Whether a batch is the first or the last of those that make one step, and its share of it."""
+        length = self.state.epoch_length or 0
+        place = (self.state.iteration - 1) % length if length else self.state.iteration - 1
+        in_group = place % self.accumulation_steps
+        group = min(self.accumulation_steps, length - place + in_group) if length else self.accumulation_steps
+        return in_group == 0, in_group == group - 1, 1 / group
+
+    def _step_generator(self, image: torch.Tensor, label: torch.Tensor, first: bool, last: bool, share: float) -> None:
         output = self.state.output
         self.network.train()
-        self.optimizer.zero_grad()
+        if first:
+            self.optimizer.zero_grad()
         of_views: list[torch.Tensor] = []
-        with self._autocast():
+        with exchanging(self.network, last):
+            with self.precision.autocast():
+                if self.auxiliary_weight:
+                    output[Keys.PRED], of_views = call(self.network, "forward_with_views", image)
+                else:
+                    output[Keys.PRED] = self.inferer(image, self.network)
+            output[Keys.PRED] = output[Keys.PRED].float()
+            self.fire_event(IterationEvents.FORWARD_COMPLETED)
+
+            terms = dict(self.loss_function(output[Keys.PRED], label))
             if self.auxiliary_weight:
-                forward_with_views: Callable[..., Any] = self.network.forward_with_views
-                output[Keys.PRED], of_views = forward_with_views(image)
-            else:
-                output[Keys.PRED] = self.inferer(image, self.network)
-        output[Keys.PRED] = output[Keys.PRED].float()
-        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+                assert self.auxiliary_loss is not None
+                losses = [self.auxiliary_loss(volume.float(), label) for volume in of_views]
+                terms[AUXILIARY] = self.auxiliary_weight * torch.stack(losses).sum()
+            if self.adversary is not None:
+                # Frozen, so that the generator's step leaves no gradients in the discriminator.
+                self.adversary.discriminator.requires_grad_(False)
+                with self.precision.autocast():
+                    terms |= self.adversary.judge(image, output[Keys.PRED], label, self.state.iteration)
+            output[Keys.LOSS] = torch.stack([term.float() for term in terms.values()]).sum()
+            output.update({name: term.detach() for name, term in terms.items()})
+            self._refuse_nan(terms)
+            self.fire_event(IterationEvents.LOSS_COMPLETED)
 
-        terms = dict(self.loss_function(output[Keys.PRED], label))
-        if self.auxiliary_weight:
-            assert self.auxiliary_loss is not None
-            losses = [self.auxiliary_loss(volume.float(), label) for volume in of_views]
-            terms[AUXILIARY] = self.auxiliary_weight * torch.stack(losses).sum()
-        if self.discriminator is not None:
-            # Frozen, so that the generator's step leaves no gradients in the discriminator.
-            self.discriminator.requires_grad_(False)
-            terms |= self._judge(image, output[Keys.PRED], label)
-        output[Keys.LOSS] = torch.stack(list(terms.values())).sum()
-        output.update({name: term.detach() for name, term in terms.items()})
-        self._refuse_nan(terms)
-        self.fire_event(IterationEvents.LOSS_COMPLETED)
-
-        output[Keys.LOSS].backward()
+            self.precision.backward(GENERATOR, output[Keys.LOSS] * share)
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        self.optimizer.step()
+        if last:
+            self.precision.step(GENERATOR, self.network.parameters(), self.clip_norm)
 
-    def _step_discriminator(self, image: torch.Tensor, real: torch.Tensor, fake: torch.Tensor) -> None:
-        assert self.discriminator_optimizer is not None
-        self.discriminator.requires_grad_(True)
-        self.discriminator.train()
-        self.discriminator_optimizer.zero_grad()
-        loss = self._adversarial(self._score(image, real), target_is_real=True, for_discriminator=True)
-        loss = loss + self._adversarial(self._score(image, fake), target_is_real=False, for_discriminator=True)
-        loss.backward()
-        self.discriminator_optimizer.step()
-        self.state.output[DISCRIMINATOR] = loss.detach()
-
-    def _judge(self, image: torch.Tensor, fake: torch.Tensor, real: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The generator's terms that the discriminator gives."""
-        if not self.feature_matching_weight:
-            scores = self._score(image, fake)
-            return {ADVERSARIAL: self._adversarial(scores, target_is_real=True, for_discriminator=False)}
-        assert self.feature_matching_loss is not None
-        with self._autocast():
-            of_fake = self.discriminator.features(self._seen(image, fake))
-            with torch.no_grad():
-                of_real = self.discriminator.features(self._seen(image, real))
-        multi_scale = isinstance(of_fake[0], list)
-        scores = [features[-1].float() for features in of_fake] if multi_scale else of_fake[-1].float()
-        return {
-            ADVERSARIAL: self._adversarial(scores, target_is_real=True, for_discriminator=False),
-            FEATURE_MATCHING: self.feature_matching_weight * self.feature_matching_loss(of_fake, of_real),
-        }
-
-    def _score(self, image: torch.Tensor, volume: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        with self._autocast():
-            scores = self.discriminator(self._seen(image, volume))
-        return [scale.float() for scale in scores] if isinstance(scores, list) else scores.float()
-
-    def _seen(self, image: torch.Tensor, volume: torch.Tensor) -> torch.Tensor:
-        """What the discriminator is shown."""
-        return torch.cat([expand_views(image, volume.shape[2]), volume], dim=1) if self.conditional else volume
-
-    def _adversarial(
-        self, scores: torch.Tensor | list[torch.Tensor], target_is_real: bool, for_discriminator: bool
-    ) -> torch.Tensor:
-        assert self.adversarial_loss is not None
-        return self.adversarial_weight * self.adversarial_loss(scores, target_is_real, for_discriminator)
+    def _step_discriminator(
+        self, image: torch.Tensor, label: torch.Tensor, first: bool, last: bool, share: float
+    ) -> None:
+        assert self.adversary is not None
+        discriminator = self.adversary.discriminator
+        discriminator.requires_grad_(True)
+        discriminator.train()
+        if first:
+            self.adversary.optimizer.zero_grad()
+        with exchanging(discriminator, last):
+            with self.precision.autocast():
+                loss = self.adversary.own_loss(image, self.state.output[Keys.PRED].detach(), label)
+            self.state.output[DISCRIMINATOR] = loss.detach()
+            self._refuse_nan({DISCRIMINATOR: loss})
+            self.precision.backward(DISCRIMINATOR, loss * share)
+        if last:
+            self.precision.step(DISCRIMINATOR, discriminator.parameters(), self.clip_norm)
 
     def _refuse_nan(self, terms: Mapping[str, torch.Tensor]) -> None:
-        for name, term in terms.items():
-            if not bool(torch.isfinite(term)):
-                raise InputError(
-                    f"the loss {name!r} is {float(term)} in epoch {self.state.epoch}; train again with a lower "
-                    "--learning_rate"
-                )
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.state.device.type, dtype=torch.bfloat16, enabled=self.autocast)
+        values = torch.stack([term.detach().float() for term in terms.values()])
+        if bool(torch.isfinite(values).all()):
+            return
+        name, value = next((n, v) for n, v in zip(terms, values.tolist(), strict=True) if not abs(v) < float("inf"))
+        cases = self.state.batch.get(Keys.CASE, []) if isinstance(self.state.batch, Mapping) else []
+        of_cases = f" of {', '.join(map(str, cases))}" if cases else ""
+        raise InputError(
+            f"the loss {name!r}{of_cases} is {value} in epoch {self.state.epoch}; train again with a lower "
+            "--learning_rate, or look at the case"
+        )

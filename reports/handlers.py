@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,16 @@ class LossCurves:
         output_dir: folder to write to; files of an earlier run are renamed.
         terms: names in `state.output`.
         validator: evaluator whose key metric is drawn too.
+        write: whether this process draws its losses; of several, one does.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], terms: Sequence[str], validator: Any = None) -> None:
+    def __init__(
+        self, output_dir: str | os.PathLike[str], terms: Sequence[str], validator: Any = None, write: bool = True
+    ) -> None:
         self.output_dir = Path(output_dir)
         self.terms = tuple(terms)
         self.validator = validator
+        self.write = write
         self.sums: dict[str, list[float]] = {}
         self.losses: dict[str, list[float]] = {}
         self.validation: dict[int, float] = {}
@@ -91,15 +95,26 @@ class LossCurves:
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine; after the validation handler, whose result of the epoch is drawn."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
-        engine.add_event_handler(Events.COMPLETED, self._draw)
+        if self.write:
+            engine.add_event_handler(Events.STARTED, self._start)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+            engine.add_event_handler(Events.COMPLETED, self._draw)
 
     def _start(self, engine: Engine) -> None:
-        self.losses, self.sums, self.validation = {}, {}, {}
+        self.sums = {}
         self.drawn = time.monotonic()
-        set_aside(self.output_dir / "losses.csv", self.output_dir / "losses.png")
+        if engine.state.epoch == 0:  # neither resumed nor another round of federated training
+            self.losses, self.validation = {}, {}
+            set_aside(self.output_dir / "losses.csv", self.output_dir / "losses.png")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curves so far."""
+        return {"losses": self.losses, "validation": self.validation}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with curves."""
+        self.losses, self.validation = dict(state["losses"]), dict(state["validation"])
 
     def _collect(self, engine: Engine) -> None:
         output = engine.state.output

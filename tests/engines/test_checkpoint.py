@@ -1,14 +1,12 @@
 import hashlib
 import json
-import os
 
 import pytest
 import torch
-from ignite.engine import Engine
 from torch import nn
 
-from conventions import InputError
-from engines import ModelRecorder, describe_model, load_model
+from conventions import InputError, write_json
+from engines import describe_model, load_model
 
 RECORD = {
     "network": {"name": "linear", "arguments": {"size": 3}},
@@ -26,8 +24,7 @@ def model(tmp_path):
     torch.manual_seed(0)
     network = nn.Linear(3, 2)
     torch.save(network.state_dict(), tmp_path / "model.pt")
-    ModelRecorder(tmp_path / "other", RECORD)(Engine(lambda *_: None))
-    (tmp_path / "other" / "model.json").rename(tmp_path / "model.json")
+    write_json(tmp_path / "model.json", RECORD)
     return network, tmp_path / "model.pt"
 
 
@@ -106,16 +103,3 @@ def test_without_a_record_it_loads_and_says_so(model, caplog):
     with caplog.at_level("WARNING", logger="x2ct.model"):
         load_model(nn.Linear(3, 2), path, RECORD)
     assert "cannot be checked" in caplog.text
-
-
-def test_the_model_of_an_earlier_run_is_kept(model):
-    network, path = model
-    os.utime(path.with_suffix(".json"), (80000, 80000))  # the record is older than the best epoch
-    recorder = ModelRecorder(path.parent, {**RECORD, "seed": 1})
-    recorder(Engine(lambda *_: None))
-    recorder(Engine(lambda *_: None))
-    kept = list(path.parent.glob("model_*.pt"))
-    assert len(kept) == 1
-    assert torch.equal(torch.load(kept[0])["weight"], network.weight)
-    assert json.loads(kept[0].with_suffix(".json").read_text())["seed"] == 0
-    assert not path.exists()

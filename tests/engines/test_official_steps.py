@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from engines import X2CTTrainer
+from engines import Adversary, X2CTTrainer
 from losses import FeatureMatchingLoss, LSGANLoss, ProjectionLoss, WeightedLosses
 from networks import build_network, from_official
 from networks.convert import official_keys, plain_keys
@@ -44,20 +44,17 @@ class Case:
     discriminator: str | None = "D__basic3d_in3"
     discriminator_name: str = "patchgan_3d"
     batch: int = 2
+    adversary: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
 
 
 CASES = {
     "mv_gan": Case(),
-    "mv_gan_uncond": Case(discriminator="D__basic3d_in1", options={"conditional": False}),
+    "mv_gan_uncond": Case(discriminator="D__basic3d_in1", adversary={"conditional": False}),
     "mv_gan_aux_fea": Case(
         discriminator="D__basic3d_in3_interm",
-        options={
-            "feature_matching_loss": FeatureMatchingLoss(),
-            "feature_matching_weight": 10.0,
-            "auxiliary_loss": nn.MSELoss(),
-            "auxiliary_weight": 10.0,
-        },
+        adversary={"feature_matching_loss": FeatureMatchingLoss(), "feature_matching_weight": 10.0},
+        options={"auxiliary_loss": nn.MSELoss(), "auxiliary_weight": 10.0},
     ),
     "mv_gan_multi3d": Case(discriminator="D__multi3d_in3", discriminator_name="patchgan_3d_multi_scale", batch=1),
     "mv_cnn": Case(discriminator=None),
@@ -81,15 +78,12 @@ def official_network(keys, name, **arguments):
 def trainer_of(case):
     """What makes one step of a case, on one batch."""
     generator = official_network(case.generator, case.network, image_size=64, dropout=0.0)
-    options, discriminator = dict(case.options), None
+    adversary = None
     if case.discriminator:
-        channels = case.views + 1 if options.get("conditional", True) else 1
+        channels = case.views + 1 if case.adversary.get("conditional", True) else 1
         discriminator = official_network(case.discriminator, case.discriminator_name, in_channels=channels)
-        options |= {
-            "discriminator": discriminator,
-            "discriminator_optimizer": torch.optim.Adam(discriminator.parameters(), **ADAM),
-            "adversarial_loss": LSGANLoss(),
-        }
+        optimizer = torch.optim.Adam(discriminator.parameters(), **ADAM)
+        adversary = Adversary(discriminator, optimizer, LSGANLoss(), **case.adversary)
     size = f"64_b{case.batch}"
     radiographs = [random_input(f"xray{i + 1}_{size}", (case.batch, 1, 64, 64)) for i in range(case.views)]
     batch = {"image": torch.cat(radiographs, 1), "label": random_input(f"ct_{size}", (case.batch, 64, 64, 64))[:, None]}
@@ -104,8 +98,9 @@ def trainer_of(case):
         network=generator,
         optimizer=torch.optim.Adam(generator.parameters(), **ADAM),
         loss_function=WeightedLosses(losses),
+        adversary=adversary,
         decollate=False,
-        **options,
+        **case.options,
     )
 
 
@@ -139,8 +134,8 @@ def test_a_step_gives_the_authors_losses_and_gradients(oracle, name):
     for term, loss in losses.items():
         assert loss == pytest.approx(expected["losses_step1"][term], rel=LOSS_TOLERANCE.get((name, term), 1e-5)), term
     assert_gradients_like(trainer.network, expected["G_grad_norm_sum"])
-    if trainer.discriminator is not None:
-        assert_gradients_like(trainer.discriminator, expected["D_grad_norm_sum"])
+    if trainer.adversary is not None:
+        assert_gradients_like(trainer.adversary.discriminator, expected["D_grad_norm_sum"])
     theirs = official_keys(trainer.network)
     without = {theirs[key] for key, value in trainer.network.named_parameters() if value.grad is None}
     assert without == set(expected["G_params_without_grad"])

@@ -1,11 +1,13 @@
 """The training step against hand-written steps."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from conventions import InputError, Keys, expand_views
-from engines import X2CTTrainer
+from engines import Adversary, ExponentialAverage, X2CTTrainer
 from losses import LSGANLoss, ProjectionLoss, WeightedLosses
 
 ADAM = {"lr": 2e-4, "betas": (0.5, 0.99)}
@@ -20,23 +22,22 @@ def paper_losses():
     )
 
 
-def trainer_of(network, discriminator, batch, **options):
-    with_d = {}
-    if discriminator is not None:
-        with_d = {
-            "discriminator": discriminator,
-            "discriminator_optimizer": torch.optim.Adam(discriminator.parameters(), **ADAM),
-            "adversarial_loss": LSGANLoss(),
-        }
+def adversary_of(discriminator, **options):
+    optimizer = torch.optim.Adam(discriminator.parameters(), **ADAM)
+    return Adversary(discriminator, optimizer, LSGANLoss(), **options)
+
+
+def trainer_of(network, discriminator, batches, optimizer=None, with_adversary=None, **options):
+    adversary = None if discriminator is None else adversary_of(discriminator, **(with_adversary or {}))
     return X2CTTrainer(
         device="cpu",
         max_epochs=1,
-        train_data_loader=[batch],
+        train_data_loader=batches if isinstance(batches, list) else [batches],
         network=network,
-        optimizer=torch.optim.Adam(network.parameters(), **ADAM),
+        optimizer=optimizer or torch.optim.Adam(network.parameters(), **ADAM),
         loss_function=paper_losses(),
+        adversary=adversary,
         decollate=False,
-        **with_d,
         **options,
     )
 
@@ -78,7 +79,8 @@ class Explode(nn.Module):
 
 def test_a_loss_that_is_not_finite_ends_the_run(batch):
     generator = Explode()
-    with pytest.raises(InputError, match=r"the loss 'reconstruction' is inf in epoch 1; .* --learning_rate"):
+    batch["case"] = ["a", "b"]
+    with pytest.raises(InputError, match=r"the loss 'reconstruction' of a, b is inf in epoch 1; .* --learning_rate"):
         trainer_of(generator, None, batch).run()
     assert float(generator.weight) == 1.0
 
@@ -125,14 +127,125 @@ def test_without_a_discriminator_it_is_x2ct_cnn(batch):
     assert float(generator.weight) != 0.5
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"discriminator": Probe()}, "needs both"),
-        ({"feature_matching_weight": 1.0}, "needs feature_matching_loss and a discriminator"),
-        ({"auxiliary_weight": 1.0}, "needs auxiliary_loss"),
-    ],
-)
-def test_what_belongs_together_is_asked_for(batch, options, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        X2CTTrainer("cpu", 1, [batch], Scale(), None, paper_losses(), **options)
+def test_a_weight_needs_its_loss(batch):
+    with pytest.raises(ValueError, match="needs feature_matching_loss"):
+        adversary_of(Probe(), feature_matching_weight=1.0)
+    with pytest.raises(ValueError, match="needs auxiliary_loss"):
+        trainer_of(Scale(), None, batch, auxiliary_weight=1.0)
+    with pytest.raises(InputError, match="unknown precision 'fp8': choose one of fp32, bf16, fp16"):
+        trainer_of(Scale(), None, batch, precision="fp8")
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_in_the_warm_up_the_discriminator_learns_and_does_not_judge(batch, steps):
+    generator, probe = Scale(), Probe()
+    trainer = trainer_of(generator, probe, [batch] * steps, with_adversary={"warmup_steps": 2})
+    trainer.run()
+    assert float(probe.weight) != 2.0
+    assert len(probe.seen) == {1: 2, 3: 2 + 2 + 3}[steps]
+    assert (float(trainer.state.output["adversarial"]) == 0.0) == (steps == 1)
+
+
+def halves(batch):
+    return [{key: value[i : i + 1] for key, value in batch.items()} for i in range(2)]
+
+
+def test_accumulated_steps_are_those_of_the_larger_batch(batch):
+    whole, parts = Scale(), Scale()
+    options = {"clip_norm": None}
+    probes = Probe(), Probe()
+    sgd = lambda network: torch.optim.SGD(network.parameters(), lr=0.1)  # noqa: E731
+    trainer_of(whole, probes[0], batch, sgd(whole), **options).run()
+    trainer_of(parts, probes[1], halves(batch), sgd(parts), accumulation_steps=2, **options).run()
+    torch.testing.assert_close(parts.weight, whole.weight)
+    torch.testing.assert_close(probes[1].weight, probes[0].weight)
+
+
+def test_the_last_step_of_an_epoch_may_hold_fewer_batches(batch):
+    parts, steps = Scale(), []
+    sgd = torch.optim.SGD(parts.parameters(), lr=0.1)
+    sgd.register_step_post_hook(lambda *_: steps.append(float(parts.weight.grad)))
+    first, second = halves(batch)
+    trainer_of(parts, None, [first, second, first], sgd, accumulation_steps=2).run()
+    assert len(steps) == 2
+    alone = Scale()
+    with torch.no_grad():
+        alone.weight.copy_(torch.tensor(0.5) - 0.1 * steps[0])
+    trainer_of(alone, None, first, torch.optim.SGD(alone.parameters(), lr=0.1)).run()
+    assert float(alone.weight.grad) == pytest.approx(steps[1], rel=1e-5)
+
+
+def test_gradients_are_clipped(batch):
+    generator, probe = Scale(), Probe()
+    sgd = torch.optim.SGD(generator.parameters(), lr=1.0)
+    trainer_of(generator, probe, batch, sgd, clip_norm=0.01).run()
+    assert abs(float(generator.weight) - 0.5) == pytest.approx(0.01, rel=1e-4)
+    assert float(probe.weight.grad.abs()) <= 0.01 + 1e-6
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_fewer_bits_give_nearly_the_same_step(batch, precision):
+    torch.manual_seed(0)
+    exact = nn.Sequential(nn.Flatten(), nn.Linear(128, 512), nn.Unflatten(1, (1, 8, 8, 8)))
+    rounded = copy.deepcopy(exact)
+    trainers = [
+        trainer_of(exact, Probe(), batch),
+        trainer_of(rounded, Probe(), batch, precision=precision),
+    ]
+    for trainer in trainers:
+        trainer.run()
+    loss, expected = (float(trainer.state.output["loss"]) for trainer in reversed(trainers))
+    assert loss == pytest.approx(expected, rel=1e-2)
+    assert loss != expected
+    scale = trainers[1].precision.state_dict()["generator"]
+    assert bool(scale) == (precision == "fp16")
+
+
+def test_compiled_and_channels_last_give_the_same(batch):
+    torch.manual_seed(0)
+    plain = nn.Sequential(
+        nn.Flatten(), nn.Linear(128, 512), nn.Unflatten(1, (1, 8, 8, 8)), nn.Conv3d(1, 1, 3, padding=1)
+    )
+    other = copy.deepcopy(plain)
+    for network, options in ((plain, {}), (other, {"channels_last": True, "compile": True})):
+        trainer_of(network, None, batch, **options).run()
+    assert plain.state_dict().keys() == other.state_dict().keys()
+    for a, b in zip(plain.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_the_average_follows_by_hand(batch):
+    generator = Scale()
+    ema = ExponentialAverage(generator, decay=0.5)
+    weights = []
+    sgd = torch.optim.SGD(generator.parameters(), lr=0.01)
+    sgd.register_step_post_hook(lambda *_: weights.append(float(generator.weight)))
+    trainer_of(generator, None, [batch] * 4, sgd, ema=ema).run()
+    expected = weights[0]
+    for count, weight in enumerate(weights[1:], start=1):
+        kept = min(0.5, (1 + count) / (10 + count))
+        expected = kept * expected + (1 - kept) * weight
+    assert float(ema.module.weight) == pytest.approx(expected, rel=1e-6)
+    assert float(ema.module.weight) != float(generator.weight)
+
+
+def test_without_decay_the_average_is_the_network(batch):
+    generator = Scale()
+    ema = ExponentialAverage(generator, decay=0.0)
+    trainer_of(generator, None, [batch] * 2, ema=ema).run()
+    assert torch.equal(ema.module.weight, generator.weight)
+    with pytest.raises(InputError, match="ema_decay is 1"):
+        ExponentialAverage(generator, decay=1)
+
+
+def test_a_crop_is_the_same_place_of_truth_prediction_and_radiographs(batch):
+    adversary = adversary_of(Probe(), crop=4)
+    ramp = torch.arange(512.0).reshape(1, 1, 8, 8, 8).expand(2, -1, -1, -1, -1)
+    real, fake = adversary.seen(batch["image"], ramp, ramp + 1000)
+    assert real.shape == (2, 3, 4, 4, 4)
+    torch.testing.assert_close(real[:, 2] + 1000, fake[:, 2])
+    torch.testing.assert_close(real[:, :2], fake[:, :2])
+    at = int(real[0, 2, 0, 0, 0])
+    z, y, x = at // 64, at // 8 % 8, at % 8
+    assert float(real[0, 0, 0, 0, 0]) == float(batch["image"][0, 0, z, x])
+    assert float(real[0, 1, 0, 0, 0]) == float(batch["image"][0, 1, z, y])

@@ -1,0 +1,58 @@
+"""A pool of earlier generated images, for the discriminator."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+
+
+class ImagePool:
+    """Shows the discriminator a mix of new and earlier images (Shrivastava et al. 2017), in any number of dimensions.
+
+    While it is not full, an image is kept and shown. After that, one time in two, an earlier image is shown in its
+    place and the new one kept. Drawn from a generator of its own, so that a run can be resumed.
+
+    Args:
+        size: images to keep; 0 shows every image as it is.
+        seed: of the draws.
+    """
+
+    def __init__(self, size: int, seed: int = 0) -> None:
+        self.size = size
+        self.random = random.Random(seed)
+        self.images: list[torch.Tensor] = []
+
+    def query(self, images: torch.Tensor) -> torch.Tensor:
+        """Show and keep.
+
+        Args:
+            images: (B, channels, *size), without gradients.
+
+        Returns:
+            As many images, new or earlier ones.
+        """
+        if self.size == 0:
+            return images
+        return torch.stack([self._one(image) for image in images])
+
+    def _one(self, image: torch.Tensor) -> torch.Tensor:
+        if len(self.images) < self.size:
+            self.images.append(image.clone())
+            return image
+        if self.random.uniform(0, 1) <= 0.5:
+            return image
+        place = self.random.randint(0, self.size - 1)
+        shown, self.images[place] = self.images[place], image.clone()
+        return shown
+
+    def state_dict(self) -> dict[str, Any]:
+        """The images and the generator, as tensors and numbers."""
+        version, numbers, _ = self.random.getstate()
+        return {"images": list(self.images), "version": version, "numbers": list(numbers)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.images = list(state["images"])
+        self.random.setstate((state["version"], tuple(state["numbers"]), None))
