@@ -1,10 +1,12 @@
 """Data preparation: phantoms, the split by patient, and what training reads."""
 
 from .datalist import WithOtherRadiographs as WithOtherRadiographs
+from .datalist import cached_dataset as cached_dataset
 from .datalist import load_datalist as load_datalist
 from .datalist import mean_volume as mean_volume
 from .datalist import patient_keys as patient_keys
 from .phantom import thorax_phantom as thorax_phantom
+from .ready import ready_manifest as ready_manifest
 from .sampling import EpochSampler as EpochSampler
 from .sampling import SeededDataset as SeededDataset
 from .sampling import share_of_process as share_of_process

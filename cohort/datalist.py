@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
+from monai.data import CacheDataset, MetaTensor, PersistentDataset, pickle_hashing
+from monai.transforms import Compose
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -114,6 +115,28 @@ def mean_volume(
     if total is None:
         raise InputError("the training fold is empty; split the cohort again")
     return (total / len(data)).float()
+
+
+def cached_dataset(
+    data: Sequence[Mapping[str, Any]],
+    transform: Compose,
+    cache_rate: float = 1.0,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> CacheDataset | PersistentDataset:
+    """A dataset that does what is not random in its transform once a case.
+
+    Args:
+        data: items as `load_datalist` gives them.
+        transform: of an item; from its first random transform on it is done every time.
+        cache_rate: share of the cases to keep in memory, 8 MiB each at 128^3.
+        cache_dir: keep them in files of this folder instead, which a cohort larger than memory needs; they serve the
+            next run as well, as long as item and transform are the same.
+        progress: whether to show how filling the memory goes on.
+    """
+    if cache_dir is None:
+        return CacheDataset(data, transform, cache_rate=cache_rate, progress=progress)
+    return PersistentDataset(data, transform, cache_dir=cache_dir, hash_transform=pickle_hashing, track_meta=True)
 
 
 class WithOtherRadiographs(Dataset):

@@ -1,6 +1,8 @@
 """MONAI Workflows that train and evaluate. Networks and losses are given to them."""
 
 from .adversary import Adversary as Adversary
+from .announcement import Announcement as Announcement
+from .announcement import expected_bytes as expected_bytes
 from .checkpoint import describe_model as describe_model
 from .checkpoint import load_model as load_model
 from .distributed import join_processes as join_processes

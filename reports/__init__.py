@@ -1,7 +1,9 @@
 """Every picture the project draws."""
 
+from .figures import case_figure as case_figure
 from .figures import draw_case as draw_case
 from .figures import draw_losses as draw_losses
 from .figures import draw_radiographs as draw_radiographs
 from .handlers import CaseFigures as CaseFigures
 from .handlers import LossCurves as LossCurves
+from .handlers import TensorBoardCases as TensorBoardCases

@@ -46,24 +46,16 @@ def _picture(axes: Any, pixels: np.ndarray, title: str, letters: Sequence[str], 
     return image
 
 
-def draw_case(
-    path: str | os.PathLike[str],
-    image: np.ndarray,
-    prediction_hu: np.ndarray,
-    truth_hu: np.ndarray | None = None,
-    title: str = "",
-) -> Path:
-    """Draw the radiographs of a case and three planes through the centre of its volumes.
+def case_figure(
+    image: np.ndarray, prediction_hu: np.ndarray, truth_hu: np.ndarray | None = None, title: str = ""
+) -> Figure:
+    """The radiographs of a case and three planes through the centre of its volumes.
 
     Args:
-        path: PNG to write.
         image: radiographs (views, rows, columns) in [0, 1], PA first.
         prediction_hu: predicted volume (D, H, W) in HU.
         truth_hu: true volume (D, H, W) in HU; with it, truth and difference are drawn too.
         title: of the figure.
-
-    Returns:
-        The file written.
     """
     grey = {"cmap": "gray", "vmin": HU_WINDOW[0], "vmax": HU_WINDOW[1]}
     volumes = {"prediction": (prediction_hu, grey)}
@@ -89,7 +81,29 @@ def draw_case(
             pixels = volume.take(volume.shape[axis] // 2, axis=axis)
             shown = _picture(grid[row, column], pixels, f"{name}, {plane}", letters, **colours)
         figure.colorbar(shown, ax=list(grid[:, column]), location="bottom", shrink=0.9, label="HU")
-    return _save(figure, path)
+    return figure
+
+
+def draw_case(
+    path: str | os.PathLike[str],
+    image: np.ndarray,
+    prediction_hu: np.ndarray,
+    truth_hu: np.ndarray | None = None,
+    title: str = "",
+) -> Path:
+    """Write a `case_figure`.
+
+    Args:
+        path: PNG to write.
+        image: see `case_figure`, as all that follow.
+        prediction_hu: see `case_figure`.
+        truth_hu: see `case_figure`.
+        title: see `case_figure`.
+
+    Returns:
+        The file written.
+    """
+    return _save(case_figure(image, prediction_hu, truth_hu, title), path)
 
 
 def draw_losses(

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
 
 from conventions import Keys, View, set_aside, write_atomically
 
-from .figures import draw_case, draw_losses
+from .figures import case_figure, draw_case, draw_losses
 
 SECONDS_BETWEEN_DRAWINGS = 30.0
 """Drawing takes a second, which short epochs would spend most of their time on."""
@@ -146,3 +147,38 @@ class LossCurves:
             table.writerow(["epoch", *self.losses, "validation"])
             for epoch, values in enumerate(zip(*self.losses.values(), strict=True), start=1):
                 table.writerow([epoch, *values, self.validation.get(epoch, "")])
+
+
+class TensorBoardCases:
+    """Show the first cases of every validation in TensorBoard: radiographs, truth, prediction and difference.
+
+    Handler of the validating engine, whose postprocessing gives HU.
+
+    Args:
+        log_dir: of TensorBoard.
+        cases: how many.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], cases: int = 1) -> None:
+        self.log_dir = str(log_dir)
+        self.cases = cases
+        self.writer: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an engine."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Draw the cases of one decollated batch, if they are among the first."""
+        first = (engine.state.iteration - 1) % (engine.state.epoch_length or 1) * len(engine.state.output)
+        for number, (item, output) in enumerate(zip(engine.state.batch, engine.state.output, strict=True), start=first):
+            if number >= self.cases:
+                return
+            if self.writer is None:
+                self.writer = SummaryWriter(self.log_dir)
+            case = str(item.get(Keys.CASE, number))
+            figure = case_figure(
+                _array(output[Keys.IMAGE]), _array(output[Keys.PRED])[0], _array(output[Keys.LABEL])[0], case
+            )
+            self.writer.add_figure(f"validation/{number}", figure, engine.state.epoch)
+            self.writer.flush()

@@ -149,8 +149,8 @@ def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("no cohort", "there is no such cohort; make one with: python -m cohort split"),
-        ("empty cohort", "holds no manifest.json"),
+        ("no cohort", "there is no such cohort; give --dataset_dir"),
+        ("empty cohort", "holds no CT file"),
         ("NaN voxels", "1 voxels are not finite"),
         ("unknown network", "x2ct_triplanar"),
         ("another network", "was trained with network arguments activation 'linear', this run asks for 'relu'"),
