@@ -1,7 +1,8 @@
-"""`python -m networks`: list the networks, convert checkpoints. Ask for `--help` after a command."""
+"""`python -m networks`: list the networks, convert checkpoints, export ONNX. Ask for `--help` after a command."""
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +13,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from conventions import InputError, report_input_errors, set_aside, write_atomically
+from conventions import InputError, check_run, report_input_errors, set_aside, write_atomically
+from export import SYNTHETIC_STATEMENT
 
 from . import NETWORKS, build_network, from_official, recognise, to_official
 from .convert import image_size_of
+from .onnx_export import BATCHES, OPSET, write_onnx
 
 LISTED_SIZE = 128
 """Side of the volume that `list` counts multiply-adds at."""
@@ -98,6 +101,76 @@ def _to_theirs(entries: Mapping[str, torch.Tensor], source: Path, target: Path, 
     print(f"{name}: {len(state)} entries mapped\n{target}")
 
 
+def export_onnx(checkpoint: str, target: str, name: str | None = None, **arguments: Any) -> None:
+    """Write a generator as an ONNX file that ONNX Runtime runs like PyTorch, for any number of cases at once.
+
+    Args:
+        checkpoint: our checkpoint, as training and `convert` write it; the `model.json` beside it names the network.
+        target: file to write, ending in .onnx: input `image`, output `pred` in unit values.
+        name: of the network where there is no `model.json`, see `python -m networks list`.
+        **arguments: of that network where they differ from its defaults, such as --image_size 64.
+    """
+    source, file = Path(str(checkpoint)), Path(str(target))
+    if file.suffix != ".onnx":
+        raise InputError(f"{file}: is no name for an ONNX file; give one that ends in .onnx")
+    check_run("cpu", [file.parent])
+    entries = _load(source)
+    record = _record_of(source, name, arguments)
+    network = _filled(record["network"], entries, source)
+    spec: Any = network.spec
+    record |= {"network": spec, "output": SYNTHETIC_STATEMENT}
+    difference, highest = write_onnx(network, file, _example(spec["name"], network).shape[1:], record)
+    batches = " and ".join(map(str, BATCHES))
+    print(f"{file}: {spec['name']}, opset {OPSET}, {file.stat().st_size / 1e6:.1f} MB")
+    print(
+        f"ONNX Runtime differs from PyTorch by at most {difference:.1e} in values up to {highest:.2g} "
+        f"(random images, batch {batches})"
+    )
+
+
+def _record_of(source: Path, name: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What made a checkpoint, by the record beside it or as named; without the patients' keys."""
+    path = source.with_suffix(".json")
+    if not path.is_file():
+        if name is None:
+            raise InputError(f"{source}: has no {path.name} beside it that names its network; give --name")
+        return {"network": {"name": name, "arguments": arguments}}
+    if name is not None or arguments:
+        raise InputError(f"{path}: says what network this is; leave out --name and the arguments, or move it away")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        {**record["network"]["arguments"], "name": record["network"]["name"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is not the record of a model; restore the one that belongs to it") from error
+    return {key: value for key, value in record.items() if key != "patients"}
+
+
+def _filled(spec: Any, entries: Mapping[str, torch.Tensor], source: Path) -> nn.Module:
+    """The generator of a checkpoint with its weights."""
+    name = spec["name"]
+    try:
+        network = build_network(name, **spec["arguments"])
+    except (InputError, TypeError) as error:
+        raise InputError(f"{source}: {name} cannot be made with these arguments: {error}") from error
+    spec = network.spec
+    if "image_size" not in spec["arguments"]:
+        raise InputError(f"{source}: {name} makes no volume; give a generator")
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in entries.items()}
+    wrong = sorted(key for key in expected | found if expected.get(key) != found.get(key))
+    if wrong:
+        there, wanted = (shapes.get(wrong[0], "none") for shapes in (found, expected))
+        raise InputError(
+            f"{source}: {len(wrong)} entries do not fit {name} with these arguments, such as {wrong[0]} (shape {there} "
+            f"instead of {wanted}); give the name and the arguments it was trained with"
+        )
+    broken = [key for key, value in entries.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise InputError(f"{source}: {broken[0]} is not finite, so training went wrong; train again at a lower rate")
+    network.load_state_dict(entries)
+    return network
+
+
 def _load(path: Path) -> dict[str, torch.Tensor]:
     """The entries of a checkpoint, read without running anything that it holds."""
     if not path.is_file():
@@ -123,4 +196,4 @@ def _write(target: Path, content: object) -> None:
 
 if __name__ == "__main__":
     report_input_errors()
-    fire.Fire({"list": list_networks, "convert": convert}, name="networks")
+    fire.Fire({"list": list_networks, "convert": convert, "export-onnx": export_onnx}, name="networks")

@@ -1,13 +1,16 @@
 """`python -m networks` on files, as a user calls it."""
 
+import json
 import re
 import subprocess
 import sys
 
+import onnxruntime
 import pytest
 import torch
 
-from conventions import InputError
+from conventions import HU_WINDOW, InputError
+from export import SYNTHETIC_STATEMENT
 from networks import __main__ as command
 from networks import build_network
 from tests.oracle import MISSING, X2CT, official_state_dict
@@ -84,3 +87,90 @@ def test_the_command_ends_in_one_sentence(tmp_path, root):
     assert result.returncode == 1
     assert result.stderr.strip().endswith("a.pth: there is no such file; give a checkpoint")
     assert "Traceback" not in result.stderr
+
+
+UNET = {"image_size": 64, "channels": [4, 8]}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A small model; its record is written by the tests that want one."""
+    torch.save(build_network("replicate_unet", **UNET).state_dict(), tmp_path / "model.pt")
+    return tmp_path / "model.pt"
+
+
+def write_record(checkpoint, **entries):
+    network = {"name": "replicate_unet", "arguments": UNET}
+    checkpoint.with_suffix(".json").write_text(json.dumps({"network": network, **entries}))
+
+
+def metadata(path):
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_modelmeta().custom_metadata_map
+
+
+def test_export_onnx_of_a_recorded_model(checkpoint, tmp_path, capsys):
+    write_record(checkpoint, geometry="chest", hu_window=HU_WINDOW, patients=["1641db57a2e648c3"])
+    command.export_onnx(str(checkpoint), str(tmp_path / "model.onnx"))
+    printed = capsys.readouterr().out
+    size = (tmp_path / "model.onnx").stat().st_size / 1e6
+    assert printed.startswith(f"{tmp_path / 'model.onnx'}: replicate_unet, opset 18, {size:.1f} MB\n")
+    assert re.search(r"differs from PyTorch by at most \d\.\de-0\d in values up to \d", printed)
+    stored = metadata(tmp_path / "model.onnx")
+    assert stored["output"] == SYNTHETIC_STATEMENT
+    assert stored["geometry"] == "chest"
+    assert json.loads(stored["hu_window"]) == list(HU_WINDOW)
+    assert json.loads(stored["network"])["arguments"] == {**UNET, "views": 2, "activation": "linear"}
+    assert "patients" not in stored
+    assert b"1641db57a2e648c3" not in (tmp_path / "model.onnx").read_bytes()
+
+
+def test_export_onnx_of_a_named_model_keeps_the_earlier_file(checkpoint, tmp_path):
+    for _ in range(2):
+        command.export_onnx(str(checkpoint), str(tmp_path / "model.onnx"), name="replicate_unet", **UNET)
+    assert json.loads(metadata(tmp_path / "model.onnx")["network"])["name"] == "replicate_unet"
+    assert len(list(tmp_path.glob("model*.onnx"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, r"model\.pt: has no model\.json beside it .* give --name"),
+        ({"name": "unet"}, r"model\.pt: unet .* unknown network 'unet': choose one of x2ct_biplanar"),
+        ({"name": "replicate_unet", "width": 3}, r"has no argument width; it takes image_size"),
+        ({"name": "replicate_unet", "image_size": "64x64"}, r"replicate_unet cannot be made with these arguments"),
+        ({"name": "patchgan_3d"}, r"model\.pt: patchgan_3d makes no volume; give a generator"),
+        (
+            {"name": "x2ct_biplanar", "image_size": 64},
+            r"model\.pt: \d+ entries do not fit x2ct_biplanar .*none",
+        ),
+        (
+            {"name": "replicate_unet", **UNET, "channels": [4, 6]},
+            r"entries do not fit .* \(shape \(8,\) instead of \(6,\)\)",
+        ),
+    ],
+)
+def test_export_onnx_refuses_what_does_not_fit(checkpoint, tmp_path, arguments, words):
+    with pytest.raises(InputError, match=words):
+        command.export_onnx(str(checkpoint), str(tmp_path / "model.onnx"), **arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_export_onnx_refuses_bad_files(checkpoint, tmp_path):
+    def refuses(words, source="model.pt", target="model.onnx", **arguments):
+        with pytest.raises(InputError, match=words):
+            command.export_onnx(str(tmp_path / source), str(tmp_path / target), **arguments)
+        assert not list(tmp_path.glob("**/*.onnx"))
+
+    refuses(r"none\.pt: there is no such file", source="none.pt")
+    refuses(r"model\.pt: is no name for an ONNX file", target="model.pt")
+    refuses(r"cannot be written to", target="model.pt/model.onnx")
+    for text in ("{", "[]", "{}", '{"network": "x2ct_biplanar"}', '{"network": {"name": "cnn2d"}}'):
+        checkpoint.with_suffix(".json").write_text(text)
+        refuses(r"model\.json: is not the record of a model")
+    write_record(checkpoint)
+    refuses(r"model\.json: says what network this is; leave out --name", name="replicate_unet")
+    weights = torch.load(checkpoint, weights_only=True)
+    next(iter(weights.values())).fill_(float("nan"))
+    torch.save(weights, checkpoint)
+    refuses(r"model\.pt: unet\..* is not finite")
