@@ -1,7 +1,7 @@
 """One DRR tool in one process: JSON lines on stdin and stdout, arrays in .npy files. `benchmarks.drr` starts it.
 
-It runs in the tool's own environment, so only numpy and the standard library are needed at the top; each tool's packages
-are imported in its constructor. Every tool gets the same scene: mu in 1/mm, volumes (N, D, H, W) and views
+It runs in the tool's own environment, so only numpy and the standard library are needed at the top; each tool's
+packages are imported in its constructor. Every tool gets the same scene: mu in 1/mm, volumes (N, D, H, W) and views
 (V, 4, 3) in LPS mm as `drr.geometry_tensor` makes them. Every image comes back as (N, V, rows, columns) in our layout.
 """
 
@@ -9,6 +9,7 @@ are imported in its constructor. Every tool gets the same scene: mu in 1/mm, vol
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re

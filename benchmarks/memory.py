@@ -1,4 +1,4 @@
-"""What this process holds in memory. Only the standard library is needed, so that workers in foreign environments run."""
+"""What this process holds in memory. It needs the standard library alone, for workers in foreign environments."""
 
 from __future__ import annotations
 

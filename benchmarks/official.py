@@ -1,4 +1,4 @@
-"""The X2CT authors' code: imported, unchanged, from the checkout that the user names. It needs nothing but its folder."""
+"""The X2CT authors' code, imported unchanged from the checkout that the user names."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_a_call_that_memory_cannot_hold_is_not_tried(monkeypatch):
     asked = []
 
     class Fake:
-        def load(self, case, official):
+        def load(self, make, case, official):
             self.label = "authors" if official else "ours"
 
         def ask(self, method):
@@ -114,7 +114,7 @@ def test_a_call_that_memory_cannot_hold_is_not_tried(monkeypatch):
             pass
 
     monkeypatch.setattr(networks, "Side", Fake)
-    monkeypatch.setattr(networks, "_available_bytes", lambda: 4 * 2**30)
+    monkeypatch.setattr(networks, "available_bytes", lambda: 4 * 2**30)
     ours, theirs = measure(CASE, Path("checkout"), rounds=2, needed=[1.9 * 2**30, 2.1 * 2**30])
     assert theirs.reason == "by the memory of batch 1 it needs about 2.1 GiB, and 2.0 GiB are free"
     assert ours.seconds == [1.5, 1.5]

@@ -4,7 +4,7 @@ import torch
 from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose, Lambdad, RandGaussianNoised
 
-from cohort import EpochSampler, SeededDataset
+from cohort import EpochSampler, SeededDataset, share_of_process
 
 
 def test_an_epoch_holds_every_case_once_in_an_order_of_its_own():
@@ -72,3 +72,14 @@ def test_the_number_of_workers_does_not_matter():
         batches.append([batch["image"] for batch in loader])
     for alone, shared in zip(*batches, strict=True):
         assert torch.equal(torch.as_tensor(alone), torch.as_tensor(shared))
+
+
+@pytest.mark.parametrize(("cases", "processes"), [(5, 1), (5, 2), (4, 4), (11, 3)])
+def test_shares_of_processes_in_order_are_the_whole_in_order(cases, processes):
+    shares = [share_of_process(range(cases), rank, processes) for rank in range(processes)]
+    assert [case for share in shares for case in share] == list(range(cases))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_where_cases_are_fewer_than_processes_each_has_all():
+    assert [share_of_process(["a", "b"], rank, 3) for rank in range(3)] == [["a", "b"]] * 3
