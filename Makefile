@@ -25,11 +25,11 @@ demo: export MALLOC_MMAP_MAX_ = 0
 demo: export MALLOC_TRIM_THRESHOLD_ = 100000000000
 demo: export MALLOC_TOP_PAD_ = 268435456
 # Threads that wait should not keep others from working.
-demo test: export OMP_WAIT_POLICY = PASSIVE
+demo test test-all: export OMP_WAIT_POLICY = PASSIVE
 # MONAI repeats its security notice at every start; the configs here are the project's own.
 demo: export PYTHONWARNINGS = ignore::UserWarning
 
-.PHONY: env demo test lint clean
+.PHONY: env demo test test-all lint clean
 
 env: $(BIN)/.complete
 
@@ -67,6 +67,9 @@ endif
 	@$(BIN)/python -m reports summary "$(OUTPUT)"
 
 test: env
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: env
 	$(BIN)/python -m pytest
 
 lint: env

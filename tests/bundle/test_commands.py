@@ -90,7 +90,7 @@ def test_a_second_training_keeps_the_first_model(tiny_run, tiny_command, tiny_co
         seed=1,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    kept = list((tmp_path / "models").glob("model_*.pt"))
+    kept = list((tmp_path / "models").glob("model_2*.pt"))
     assert [p.read_bytes() for p in kept] == [first]
     assert f"as {kept[0].name}" in done.stdout
 
