@@ -71,7 +71,6 @@ def test_the_pods_find_the_first_of_them(blocks):
 def test_the_site_of_a_federation_is_given_arguments_that_there_are(root, blocks):
     [example] = [block for block in blocks["python"] if "MonaiAlgo(" in block]
     calls = [node for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Call)]
-    calls = [node for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Call)]
     [call] = [node for node in calls if ast.unparse(node.func) == "MonaiAlgo"]
     given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     assert given.keys() <= inspect.signature(MonaiAlgo).parameters.keys()
