@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from conventions import Keys
+from conventions import InputError, Keys
 
 Item = TypeVar("Item")
 
@@ -26,9 +26,19 @@ class EpochSampler(Sampler[tuple[int, int]]):
         seed: of all orders.
         rank: number of this process.
         world_size: number of processes.
+        batch_size: of each process, to be held against the number of cases.
+
+    Raises:
+        InputError: where a batch would hold more than all cases.
     """
 
-    def __init__(self, length: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, length: int, seed: int = 0, rank: int = 0, world_size: int = 1, batch_size: int = 1) -> None:
+        if batch_size * world_size > length:
+            processes = f" in each of {world_size} processes" if world_size > 1 else ""
+            raise InputError(
+                f"batch_size {batch_size}{processes} is more than the {length} training cases; give a --batch_size of "
+                f"{max(1, length // world_size)} at most, or more cases"
+            )
         self.length = length
         self.seed = seed
         self.rank = rank

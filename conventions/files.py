@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import torch
 
+from .command_line import check_options
 from .errors import InputError
 
 logger = logging.getLogger("x2ct.files")
@@ -137,15 +139,16 @@ def write_tensors(path: FilePath, content: object) -> Path:
 
 
 def check_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:
-    """Refuse a run on a device that is not there, or into folders that cannot be written to, before it starts.
+    """Refuse a run with keys that nothing reads, on a device that is not there, or into folders that are locked.
 
     Args:
         device: where the run computes.
         folders: where it will write; they need not exist yet.
 
     Raises:
-        InputError: naming the device or the folder.
+        InputError: naming the key, the device or the folder.
     """
+    check_options(sys.argv)
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -25,7 +26,8 @@ def join_processes(device: str | torch.device) -> None:
         device: where this process computes.
 
     Raises:
-        InputError: where this process was not started by torchrun, or its device is not there.
+        InputError: where this process was not started by torchrun, its device is not there, or all would write one
+            MLflow store.
     """
     if dist.is_initialized():
         return
@@ -34,6 +36,8 @@ def join_processes(device: str | torch.device) -> None:
             "a multi_gpu configuration is for several processes; start them with torchrun --nproc_per_node GPUS "
             "-m monai.bundle run ..., or leave it out"
         )
+    if any(word.startswith("--tracking") for word in sys.argv):
+        raise InputError("--tracking is for a single process, since each would write its own run; use TensorBoard here")
     device = torch.device(device)
     check_run(device, [])
     if device.type == "cuda":

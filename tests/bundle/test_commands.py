@@ -103,6 +103,15 @@ def test_an_error_is_one_sentence_without_a_traceback(tiny_run, tiny_command, ti
     assert not list(tmp_path.iterdir())
 
 
+def test_a_misspelt_option_is_named_before_anything_is_done(tiny_command, tiny_cohort, tmp_path, root):
+    done = tiny_command("training", "train", root, dataset_dir=tiny_cohort, output_dir=tmp_path, max_epoch=1)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "Error: the command: nothing reads the key 'max_epoch'; did you mean 'max_epochs'?"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, dict[str, object]]:
     """(verb, options) of a run that must end on a sentence."""
     pa = sorted((tiny_run.out / "radiographs").glob("*_pa.png"))[0]
@@ -138,6 +147,8 @@ def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, 
         return "training", {"dataset_dir": str(tiny_cohort), "ckpt_dir": str(tmp_path / "file" / "models")}
     if kind == "unknown geometry":
         return "training", {"dataset_dir": str(tiny_cohort), "geometry": "xray"}
+    if kind == "large batch":
+        return "training", {"dataset_dir": str(tiny_cohort), "batch_size": 9}
     if kind == "no radiograph":
         return "inferring", {**inferring, "lateral": str(tmp_path / "absent.png")}
     if kind == "half a radiograph":
@@ -159,6 +170,7 @@ def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, 
         ("no such device", "device 'abacus' is not to be had here"),
         ("a file as a folder", "cannot be written to, because of"),
         ("unknown geometry", "unknown geometry 'xray'"),
+        ("large batch", "batch_size 9 is more than the 3 training cases; give a --batch_size of 3 at most"),
         ("no radiograph", "absent.png: there is no such file"),
         ("half a radiograph", "half.png: 64 x 32 pixels are not square"),
     ],

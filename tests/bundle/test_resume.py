@@ -1,6 +1,8 @@
 """The documented training command, killed and resumed, ends with the weights it would have had."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from tests.bundle.conftest import CONFIGS, ROOT, TINY
 EPOCHS = 3
 
 
-def start(cohort, folder, workers, resume):
+def start(cohort, folder, workers, resume, **more):
     """The command, with shuffling, augmentation and dropout, in a process of its own."""
     files = [str(CONFIGS / f"{name}.json") for name in ("train", "demo", "augmented")]
     options = {
@@ -27,6 +29,7 @@ def start(cohort, folder, workers, resume):
         "resume": resume,
         "discriminator_channels": 4,
         **TINY,
+        **more,
     }
     flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(files), *flags]
@@ -74,3 +77,23 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny_cohort, uninterrupted, tm
         assert ours.keys() == expected.keys()
         assert all(torch.equal(ours[key], expected[key]) for key in expected), name
     assert len((tmp_path / "losses.csv").read_text().splitlines()) == EPOCHS + 1
+
+
+@pytest.mark.slow
+def test_a_case_that_vanishes_is_named_and_the_last_epoch_is_kept(tiny_cohort, tmp_path):
+    cohort, out = tmp_path / "cohort", tmp_path / "out"
+    shutil.copytree(tiny_cohort, cohort)
+    process = start(cohort, out, 0, "latest", max_epochs=60, cache_rate=0)
+    while not (out / "resume.pt").exists():
+        assert process.poll() is None, process.communicate()[0][-3000:]
+        time.sleep(0.1)
+    manifest = json.loads((cohort / "manifest.json").read_text())
+    gone = next(case["ct"] for case in manifest["cases"] if case["fold"] == "train")
+    (cohort / gone).unlink()
+    printed, _ = process.communicate()
+    assert process.returncode == 1
+    said = [line for line in printed.splitlines() if line.startswith("Error: ")]
+    assert len(said) == 1, printed[-3000:]
+    assert f"{gone}: there is no such file" in said[0]
+    assert "Traceback" not in printed
+    assert torch.load(out / "resume.pt", weights_only=True)["epoch"] >= 1

@@ -234,3 +234,10 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     with pytest.raises(InputError, match="device 'cuda:99' is not to be had here"):
         join_processes("cuda:99")
+
+
+def test_one_mlflow_store_for_several_processes_is_refused(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setattr("sys.argv", ["monai.bundle", "run", "training", "--tracking", "mlflow"])
+    with pytest.raises(InputError, match="--tracking is for a single process"):
+        join_processes("cpu")
