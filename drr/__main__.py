@@ -144,7 +144,8 @@ def _write(
             **made_by,
             "assumed": assumed,
         }
-        write_png16(folder / f"{name}.png", image)
+        made = {key: made_by[key] for key in ("geometry", "curve", "film")}
+        write_png16(folder / f"{name}.png", image, {**made, "view": name})
         write_radiograph_nifti(folder / f"{name}.nii.gz", image, detector_affine(view, isocentre_lps), record)
         _, bottom, _, right = edge_letters(view)
         write_dicom_radiograph(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,11 @@ _HEADER_NOTE = "SYNTHETIC CT from radiographs, not a measurement"
 
 
 def write_nifti(
-    path: str | os.PathLike[str], volume_hu: np.ndarray, affine: np.ndarray, record: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str],
+    volume_hu: np.ndarray,
+    affine: np.ndarray,
+    record: Mapping[str, Any] | None = None,
+    radiographs: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write a synthetic CT as int16 HU, and beside it a JSON sidecar that says that it is synthetic.
 
@@ -37,6 +41,7 @@ def write_nifti(
         volume_hu: (X, Y, Z) HU in the axes of the affine.
         affine: (4, 4) voxel index to RAS position in mm.
         record: what made it (network, geometry, window, versions), copied into the sidecar.
+        radiographs: view and decisions of each film it was predicted from, copied too.
 
     Returns:
         The NIfTI file written; the sidecar has the same name with .json.
@@ -54,7 +59,14 @@ def write_nifti(
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
     sidecar = file.with_name(file.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    statement = {"synthetic": True, "statement": SYNTHETIC_STATEMENT, "unit": "HU", "model": dict(record or {})}
+    statement: dict[str, Any] = {
+        "synthetic": True,
+        "statement": SYNTHETIC_STATEMENT,
+        "unit": "HU",
+        "model": dict(record or {}),
+    }
+    if radiographs:
+        statement["radiographs"] = list(radiographs)
     set_aside(file, sidecar)
     write_json(sidecar, statement)
     return write_atomically(file, lambda part: nibabel.save(image, part))
@@ -70,6 +82,7 @@ class NiftiWriter:
         output_dir: folder to write to.
         name: name of the file without suffix, where the item holds no `case`.
         record: what made it, see `write_nifti`.
+        dataset: a `cohort.TolerantDataset`, whose films' decisions go into the sidecar; None leaves them out.
     """
 
     def __init__(
@@ -77,10 +90,12 @@ class NiftiWriter:
         output_dir: str | os.PathLike[str],
         name: str = "synthetic_ct",
         record: Mapping[str, Any] | None = None,
+        dataset: Any = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.name = name
         self.record = record
+        self.dataset = dataset
 
     def attach(self, engine: Engine) -> None:
         """Register with an engine."""
@@ -90,6 +105,9 @@ class NiftiWriter:
         """Write the cases of one decollated batch: `pred` (1, D, H, W) with the affine it carries."""
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             volume = output[Keys.PRED]
-            path = self.output_dir / f"{item.get(Keys.CASE, self.name)}.nii.gz"
-            written = write_nifti(path, volume[0].cpu().numpy(), volume.affine.cpu().numpy(), self.record)
+            case = str(item.get(Keys.CASE, self.name))
+            films = [] if self.dataset is None else self.dataset.films[case]
+            told = [{"view": str(film.view), "decisions": film.record.to_list()} for film in films]
+            path = self.output_dir / f"{case}.nii.gz"
+            written = write_nifti(path, volume[0].cpu().numpy(), volume.affine.cpu().numpy(), self.record, told)
             logger.info("wrote %s", written)

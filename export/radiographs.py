@@ -1,7 +1,8 @@
-"""Radiographs computed from a CT as PNG, NIfTI and DICOM, each but the PNG saying that no X-ray machine took it."""
+"""Radiographs computed from a CT as PNG, NIfTI and DICOM, each saying that no X-ray machine took it."""
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from conventions import InputError, set_aside, write_atomically, write_json
 nibabel, _ = optional_import("nibabel")
 pydicom, has_pydicom = optional_import("pydicom")
 Image, _ = optional_import("PIL.Image")
+PngInfo, _ = optional_import("PIL.PngImagePlugin", name="PngInfo")
 
 DRR_STATEMENT = (
     "Radiograph computed from a CT by ray casting. Not acquired by an X-ray machine, not a measurement, "
@@ -43,12 +45,13 @@ def _sixteen_bit(path: FilePath, image: np.ndarray) -> np.ndarray:
     return np.rint(image.clip(0, 1) * 65535).astype(np.uint16)
 
 
-def write_png16(path: FilePath, image: np.ndarray) -> Path:
-    """Write a radiograph as a grey PNG of 16 bit.
+def write_png16(path: FilePath, image: np.ndarray, record: Mapping[str, Any] | None = None) -> Path:
+    """Write a radiograph as a grey PNG of 16 bit, with a text chunk "X2CT" that says in JSON that it was computed.
 
     Args:
         path: file to write; a file of an earlier run is renamed, not overwritten.
         image: (rows, columns) in [0, 1], bright = dense; 1 becomes 65535.
+        record: what made it (geometry, curve, film, view), joined to the chunk.
 
     Returns:
         The file written.
@@ -57,8 +60,11 @@ def write_png16(path: FilePath, image: np.ndarray) -> Path:
         InputError: where pixels are not finite.
     """
     picture = Image.fromarray(_sixteen_bit(path, image))
+    chunk = PngInfo()
+    said = {"computed_from_ct": True, "statement": DRR_STATEMENT, **(record or {})}
+    chunk.add_text("X2CT", json.dumps(said, default=str))
     set_aside(path)
-    return write_atomically(path, lambda part: picture.save(part, format="PNG"))
+    return write_atomically(path, lambda part: picture.save(part, format="PNG", pnginfo=chunk))
 
 
 def write_radiograph_nifti(

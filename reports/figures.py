@@ -38,12 +38,29 @@ def _letters(axes: Any, letters: Sequence[str]) -> None:
         axes.text(x, y, letter, color="yellow", ha=horizontal, va=vertical, transform=axes.transAxes, fontsize=8)
 
 
-def _picture(axes: Any, pixels: np.ndarray, title: str, letters: Sequence[str], **colours: Any) -> Any:
+def draw_picture(axes: Any, pixels: np.ndarray, title: str, letters: Sequence[str], **colours: Any) -> Any:
+    """Show an image with the patient's sides at its edges.
+
+    Args:
+        axes: where to draw.
+        pixels: (rows, columns).
+        title: above the image.
+        letters: at its top, bottom, left and right edge.
+        **colours: of matplotlib's `imshow`.
+
+    Returns:
+        What `imshow` returns.
+    """
     image = axes.imshow(pixels, interpolation="nearest", **colours)
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
     _letters(axes, letters)
     return image
+
+
+def grey_of_hu() -> dict[str, Any]:
+    """Colours of a volume in HU."""
+    return {"cmap": "gray", "vmin": HU_WINDOW[0], "vmax": HU_WINDOW[1]}
 
 
 def case_figure(
@@ -57,7 +74,7 @@ def case_figure(
         truth_hu: true volume (D, H, W) in HU; with it, truth and difference are drawn too.
         title: of the figure.
     """
-    grey = {"cmap": "gray", "vmin": HU_WINDOW[0], "vmax": HU_WINDOW[1]}
+    grey = grey_of_hu()
     volumes = {"prediction": (prediction_hu, grey)}
     if truth_hu is not None:
         difference = {"cmap": "RdBu_r", "vmin": -DIFFERENCE_HU, "vmax": DIFFERENCE_HU}
@@ -73,13 +90,13 @@ def case_figure(
     for row, axes in enumerate(grid[:, 0]):
         if row < image.shape[0]:
             view = list(View)[row]
-            _picture(axes, image[row], f"radiograph, {view}", VIEW_LETTERS[view], cmap="gray", vmin=0, vmax=1)
+            draw_picture(axes, image[row], f"radiograph, {view}", VIEW_LETTERS[view], cmap="gray", vmin=0, vmax=1)
         else:
             axes.set_axis_off()
     for column, (name, (volume, colours)) in enumerate(volumes.items(), start=1):
         for row, (plane, (axis, letters)) in enumerate(PLANES.items()):
             pixels = volume.take(volume.shape[axis] // 2, axis=axis)
-            shown = _picture(grid[row, column], pixels, f"{name}, {plane}", letters, **colours)
+            shown = draw_picture(grid[row, column], pixels, f"{name}, {plane}", letters, **colours)
         figure.colorbar(shown, ax=list(grid[:, column]), location="bottom", shrink=0.9, label="HU")
     return figure
 
@@ -103,7 +120,7 @@ def draw_case(
     Returns:
         The file written.
     """
-    return _save(case_figure(image, prediction_hu, truth_hu, title), path)
+    return save_figure(case_figure(image, prediction_hu, truth_hu, title), path)
 
 
 def draw_losses(
@@ -128,7 +145,7 @@ def draw_losses(
     left.legend(fontsize=8)
     right.plot(list(validation), list(validation.values()), marker="o", markersize=3, linewidth=1.2)
     right.set(xlabel="epoch", ylabel=metric, title="validation")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_radiographs(
@@ -158,10 +175,11 @@ def draw_radiographs(
     for axes in places[len(names) :]:
         axes.set_axis_off()
     for axes, image, name, edges in zip(places, images, names, letters, strict=False):
-        _picture(axes, image, name, edges, cmap="gray", vmin=0, vmax=1)
-    return _save(figure, path)
+        draw_picture(axes, image, name, edges, cmap="gray", vmin=0, vmax=1)
+    return save_figure(figure, path)
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Write a figure as PNG, whole or not at all."""
     canvas = FigureCanvasAgg(figure)
     return write_atomically(path, lambda part: canvas.print_figure(part, dpi=110, format="png"))

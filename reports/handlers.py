@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from conventions import Keys, View, set_aside, write_atomically
+from export import write_png16
 
 from .figures import case_figure, draw_case, draw_losses
 
@@ -37,6 +37,7 @@ class CaseFigures:
         output_dir: folder of the figures.
         name: of a case that has none.
         radiographs_dir: folder for the radiographs alone, `<case>_pa.png` and `<case>_lateral.png`; None keeps none.
+        radiographs_record: what made them (geometry, curve, film), which the files will say.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class CaseFigures:
         output_dir: str | os.PathLike[str],
         name: str = "synthetic_ct",
         radiographs_dir: str | os.PathLike[str] | None = None,
+        radiographs_record: Mapping[str, Any] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.name = name
+        self.radiographs_record = dict(radiographs_record or {})
         self.radiographs_dir = None if radiographs_dir is None else Path(radiographs_dir)
 
     def attach(self, engine: Engine) -> None:
@@ -64,12 +67,8 @@ class CaseFigures:
             draw_case(path, image, _array(output[Keys.PRED])[0], truth, f"{case}: synthetic CT from radiographs")
             if self.radiographs_dir is not None:
                 for view, pixels in zip(View, image, strict=False):
-                    self._keep(self.radiographs_dir / f"{case}_{view}.png", pixels)
-
-    def _keep(self, path: Path, pixels: np.ndarray) -> None:
-        image = Image.fromarray(np.rint(pixels.clip(0, 1) * 65535).astype(np.uint16))
-        set_aside(path)
-        write_atomically(path, lambda part: image.save(part, format="PNG"))
+                    said = {**self.radiographs_record, "view": str(view)}
+                    write_png16(self.radiographs_dir / f"{case}_{view}.png", pixels, said)
 
 
 class LossCurves:

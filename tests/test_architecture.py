@@ -23,7 +23,7 @@ ARROWS = {
     "losses": {"conventions", "drr"},
     "metrics": {"conventions", "drr"},
     "cohort": {"conventions", "drr", "transforms"},
-    "reports": {"conventions", "drr", "metrics"},
+    "reports": {"conventions", "drr", "export", "metrics"},
 }
 """Who may import whom. Entry points (`__main__.py`) may import everything; nobody imports them."""
 

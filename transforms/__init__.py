@@ -1,11 +1,15 @@
 """MONAI transforms of the data path: CT file -> volume on the grid -> radiographs -> unit volume, and back."""
 
+from .field_of_view import MatchFieldOfView as MatchFieldOfView
+from .field_of_view import MatchFieldOfViewd as MatchFieldOfViewd
 from .hounsfield import HUWindow as HUWindow
 from .hounsfield import HUWindowd as HUWindowd
 from .hounsfield import UnitToHU as UnitToHU
 from .hounsfield import UnitToHUd as UnitToHUd
 from .radiograph import ReadRadiograph as ReadRadiograph
 from .radiograph import ReadRadiographd as ReadRadiographd
+from .radiograph import StackRadiographs as StackRadiographs
+from .radiograph import StackRadiographsd as StackRadiographsd
 from .raycast import RandRayCastDRR as RandRayCastDRR
 from .raycast import RandRayCastDRRd as RandRayCastDRRd
 from .raycast import RayCastDRR as RayCastDRR

@@ -1,4 +1,4 @@
-"""Radiograph files to the network's input."""
+"""Radiograph files to films, and films to the network's input."""
 
 from __future__ import annotations
 
@@ -11,127 +11,164 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Transform
-from monai.utils import optional_import
 from torch.nn.functional import interpolate
 
 from conventions import InputError, View
 from drr import VolumeGrid
 
 from .dictionary import EachKey
-
-nibabel, has_nibabel = optional_import("nibabel")
-Image, has_pillow = optional_import("PIL.Image")
+from .films.film import Film
+from .films.pair import check_pair
+from .films.reading import Options, read_films
 
 FilePath = str | os.PathLike[str]
 
-RADIOGRAPH_SUFFIXES = (".png", ".nii", ".nii.gz")
-
 
 class ReadRadiograph(Transform):
-    """Read the radiographs of one patient, taken or rendered in the model's geometry, into one tensor.
+    """Read one radiograph: DICOM (CR, DX, RF; one frame), PNG, JPEG, TIFF, or NIfTI of computed views.
 
-    A grey PNG of 8 or 16 bit for each view, or one NIfTI file that holds them as planes; a view is square and covers
-    the detector of the geometry. What comes out carries the affine of the volume that will be predicted from it,
-    centred on the isocentre.
+    The format is told by the content. What comes out is bright where dense, of square pixels, upright as far as the
+    file tells, and without shutters and plain frames; each step leaves a decision in the record. Radiographs that this
+    project computed are recognised and keep their film values.
+
+    Args:
+        view: "pa" or "lateral"; what the file says of it is held against that.
+        window: which of several windows or VOI look-up tables of a DICOM file.
+        invert: whether dense is dark in the file, though nothing in it says so.
+        without_preamble: whether to read DICOM files without preamble.
+        spacing: mm per pixel at the detector, instead of what the file says.
+    """
+
+    def __init__(
+        self,
+        view: str = View.PA,
+        window: int = 0,
+        invert: bool = False,
+        without_preamble: bool = False,
+        spacing: float | None = None,
+    ) -> None:
+        self.view = _view(view)
+        self.options = Options(window, invert, without_preamble, spacing)
+
+    def __call__(self, path: FilePath) -> MetaTensor:
+        """Read a file.
+
+        Args:
+            path: of one film; of a NIfTI file of all views, the plane of this view is taken.
+
+        Returns:
+            (1, rows, columns) float32 in [0, 1], bright = dense. Its meta holds `view`; `spacing`, mm per pixel at the
+            detector, and `magnification`, both None where unknown; `computed`, a dict that says what made a computed
+            radiograph, None for a real one; and `record`, a `DecisionRecord`.
+
+        Raises:
+            InputError: where the file is missing, unreadable, no radiograph, or its header contradicts itself.
+        """
+        views = tuple(View)
+        films = read_films(path, (self.view,), self.options)
+        film = films[0] if len(films) == 1 else films[views.index(self.view)]
+        return _to_tensor(film)
+
+
+class ReadRadiographd(EachKey):
+    """Read the radiographs of one patient: the path or paths under the key become a list of tensors, one a view.
+
+    Two films of different patients, of different days or of the same view are doubted; where the tags of both say the
+    other view, the two are exchanged.
+
+    Args:
+        keys: keys of the paths: one file, a list of one file a view, or one NIfTI file of all views.
+        views: which views are given, in order.
+        window, invert, without_preamble, spacing: as for `ReadRadiograph`, for each of the files.
+        allow_missing_keys: whether to pass over a key that is not there.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        views: Sequence[str] = tuple(View),
+        window: int = 0,
+        invert: bool = False,
+        without_preamble: bool = False,
+        spacing: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, self._read, allow_missing_keys)
+        self.views = tuple(_view(view) for view in views)
+        self.options = Options(window, invert, without_preamble, spacing)
+
+    def _read(self, paths: FilePath | Sequence[FilePath]) -> list[MetaTensor]:
+        files = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
+        films: list[Film] = []
+        for file in files:
+            films += read_films(file, self.views[len(films) :] or self.views[-1:], self.options)
+        if len(films) != len(self.views):
+            raise InputError(
+                f"{', '.join(map(str, files))}: {len(films)} radiograph(s), this model needs {len(self.views)} "
+                f"({', '.join(self.views)}); give one file for each, or one NIfTI file of all"
+            )
+        return [_to_tensor(film) for film in check_pair(films)]
+
+
+def _view(name: str) -> View:
+    if name not in tuple(View):
+        raise InputError(f"unknown view {str(name)!r}: choose one of {', '.join(View)}")
+    return View(name)
+
+
+def _to_tensor(film: Film) -> MetaTensor:
+    meta = {key: getattr(film, key) for key in ("view", "spacing", "magnification", "computed", "record")}
+    return MetaTensor(torch.from_numpy(film.pixels[None]), meta=meta)
+
+
+class StackRadiographs(Transform):
+    """Stack radiographs that were taken or rendered in the model's geometry.
+
+    A view is square and covers the detector of the geometry. What comes out carries the affine of the volume that will
+    be predicted from it, centred on the isocentre.
 
     Args:
         grid: grid of the volume to be predicted.
         image_size: rows and columns of the result; other sizes are resampled with antialiasing.
-        views: which views the model was trained on, in order.
     """
 
-    def __init__(self, grid: VolumeGrid, image_size: int, views: Sequence[str] = tuple(View)) -> None:
+    def __init__(self, grid: VolumeGrid, image_size: int) -> None:
         self.grid = grid
         self.image_size = image_size
-        self.views = tuple(View(view) for view in views)
 
-    def __call__(self, paths: FilePath | Sequence[FilePath]) -> MetaTensor:
-        """Read one file a view, or one NIfTI file that holds all of them.
+    def __call__(self, films: Sequence[MetaTensor]) -> MetaTensor:
+        """Stack the films of one patient.
 
         Args:
-            paths: [PA, lateral] as PNG, or one NIfTI file whose array is (rows, columns, views).
+            films: one a view, (1, rows, columns) in [0, 1], as `ReadRadiographd` gives them.
 
         Returns:
             (views, rows, columns) float32 in [0, 1], bright = dense; affine and `spatial_shape` are those of the
             volume's grid.
 
         Raises:
-            InputError: where a file is missing, unreadable, not square, out of range, or a view is missing.
+            InputError: where a film is not square.
         """
-        files = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
-        planes = [plane for file in files for plane in _read_planes(file)]
-        if len(planes) != len(self.views):
-            raise InputError(
-                f"{', '.join(map(str, files))}: {len(planes)} radiograph(s), this model needs {len(self.views)} "
-                f"({', '.join(self.views)}); give one PNG for each, or one NIfTI file of all"
-            )
-        image = torch.cat([self._to_size(plane) for plane in planes])
+        image = torch.cat([self._to_size(film) for film in films])
         return MetaTensor(image, affine=self.grid.affine(), meta={"spatial_shape": np.array(self.grid.shape)})
 
-    def _to_size(self, plane: torch.Tensor) -> torch.Tensor:
-        if plane.shape[-1] == self.image_size:
-            return plane[None]
+    def _to_size(self, film: MetaTensor) -> torch.Tensor:
+        rows, columns = film.shape[-2:]
+        if rows != columns:
+            record = film.meta.get("record")
+            name = (record.file if record else "") or "radiograph"
+            raise InputError(f"{name}: {rows} x {columns} pixels are not square; crop or pad it to the detector")
+        pixels = film.as_tensor()
+        if rows == self.image_size:
+            return pixels
         size = (self.image_size, self.image_size)
-        return interpolate(plane[None, None], size, mode="bilinear", antialias=True, align_corners=False)[0].clip(0, 1)
+        return interpolate(pixels[None], size, mode="bilinear", antialias=True, align_corners=False)[0].clip(0, 1)
 
 
-def _read_planes(file: Path) -> list[torch.Tensor]:
-    """The views in a file, each (rows, columns) float32 in [0, 1]."""
-    if not file.is_file():
-        raise InputError(f"{file}: there is no such file; give a radiograph (PNG or NIfTI) for each view")
-    name = file.name.lower()
-    if not name.endswith(RADIOGRAPH_SUFFIXES):
-        raise InputError(f"{file}: not a PNG or NIfTI file by its name; convert the radiograph to 16-bit PNG")
-    pixels = _read_png(file) if name.endswith(".png") else _read_nifti(file)
-    if pixels.shape[0] != pixels.shape[1]:
-        raise InputError(
-            f"{file}: {pixels.shape[0]} x {pixels.shape[1]} pixels are not square; crop or pad it to the detector"
-        )
-    return [torch.from_numpy(np.ascontiguousarray(pixels[..., i])) for i in range(pixels.shape[2])]
-
-
-def _read_png(file: Path) -> np.ndarray:
-    if not has_pillow:
-        raise InputError(f"{file}: reading PNG needs the package pillow; install it")
-    try:
-        with Image.open(file) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read as PNG ({error}); export the radiograph again") from error
-    if mode not in ("L", "I", "I;16"):
-        raise InputError(f"{file}: is a {mode} image, not a grey one; export the radiograph as 8- or 16-bit grey")
-    return (pixels / (255 if mode == "L" else 65535)).astype(np.float32)[..., None]
-
-
-def _read_nifti(file: Path) -> np.ndarray:
-    if not has_nibabel:
-        raise InputError(f"{file}: reading NIfTI needs the package nibabel; install it")
-    try:
-        pixels = np.asarray(nibabel.load(file).dataobj, dtype=np.float32)
-    except MemoryError:
-        raise
-    except Exception as error:  # nibabel raises whatever the broken bytes happen to cause
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: cannot be read as NIfTI ({reason}); export the radiograph again") from error
-    if pixels.ndim != 3 or pixels.shape[2] != len(View):
-        # A plane of its own is refused: image writers put its columns first, arrays their rows.
-        raise InputError(
-            f"{file}: shape {pixels.shape} is not (rows, columns, {len(View)} views); give PNG files instead"
-        )
-    if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
-        raise InputError(f"{file}: values must be finite and lie in [0, 1], bright = dense; scale the radiograph")
-    return pixels
-
-
-class ReadRadiographd(EachKey):
-    """Dictionary-based `ReadRadiograph`: the path or paths under the key become the tensor."""
+class StackRadiographsd(EachKey):
+    """Dictionary-based `StackRadiographs`: the films under each key become one tensor."""
 
     def __init__(
-        self,
-        keys: KeysCollection,
-        grid: VolumeGrid,
-        image_size: int,
-        views: Sequence[str] = tuple(View),
-        allow_missing_keys: bool = False,
+        self, keys: KeysCollection, grid: VolumeGrid, image_size: int, allow_missing_keys: bool = False
     ) -> None:
-        super().__init__(keys, ReadRadiograph(grid, image_size, views), allow_missing_keys)
+        super().__init__(keys, StackRadiographs(grid, image_size), allow_missing_keys)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import run
-from PIL import Image
 
 from conventions import input_error_in
 from drr import VolumeGrid
+from export import write_png16
 from metrics import PAPER_MEASURES
 from networks import build_network
 
@@ -152,7 +152,7 @@ def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, 
     if kind == "no radiograph":
         return "inferring", {**inferring, "lateral": str(tmp_path / "absent.png")}
     if kind == "half a radiograph":
-        Image.fromarray(np.zeros((64, 32), np.uint8)).save(tmp_path / "half.png")
+        write_png16(tmp_path / "half.png", np.zeros((64, 32)))
         return "inferring", {**inferring, "pa": str(tmp_path / "half.png")}
     raise AssertionError(kind)
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 from monai.data import MetaTensor
-from PIL import Image
 
 from conventions import HU_WINDOW, Keys
 from drr import PRESETS, VolumeGrid
+from export import write_png16
 
 JOBS = {"train": "train", "evaluate": "infer", "inference": "infer"}
 
@@ -86,12 +86,13 @@ def test_jobs_agree_on_what_they_share(root):
 
 @pytest.mark.parametrize(("name", "kind"), JOBS.items())
 def test_no_property_is_missing(root, name, kind, demo_config, tiny_cohort, tiny_overrides, tmp_path):
+    data = {"pa": "a.png", "lateral": "b.png"} if name == "inference" else {"dataset_dir": str(tiny_cohort)}
     workflow = ConfigWorkflow(
         config_file=demo_config(name),
         workflow_type=kind,
         logging_file=False,
         bundle_root=str(root / "bundle"),
-        dataset_dir=str(tiny_cohort),
+        **data,
         output_dir=str(tmp_path),
         ckpt_dir=str(tmp_path),
         **tiny_overrides,
@@ -173,7 +174,7 @@ def monai_label_item(tmp_path, kind):
     if kind == "list":
         paths = [str(tmp_path / f"{i}.png") for i in range(2)]
         for path, plane in zip(paths, planes, strict=True):
-            Image.fromarray(np.rint(plane * 65535).astype(np.uint16)).save(path)
+            write_png16(path, plane, {"geometry": "x2ct"})
         return {**request, "image": paths}, planes
     nibabel.save(nibabel.Nifti1Image(np.moveaxis(planes, 0, -1), np.eye(4)), tmp_path / "two.nii.gz")
     return {**request, "image": str(tmp_path / "two.nii.gz")}, planes

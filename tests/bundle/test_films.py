@@ -1,0 +1,85 @@
+"""Films in, CTs out: the documented command on one patient and on a folder."""
+
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.bundle.conftest import ROOT, command
+from tests.film_phantom import films
+
+
+def write_film(path, pixels, invert=False):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grey = np.rint(255 * (1 - pixels if invert else pixels)).astype(np.uint8)
+    Image.fromarray(grey[12:-5, 7:-20]).save(path)
+    return path
+
+
+def infer(tiny_run, folder, out, **options):
+    return command(
+        "inferring", "inference", folder, bundle_root=ROOT / "bundle", ckpt_dir=tiny_run.out / "models", output_dir=out,
+        **options,
+    )  # fmt: skip
+
+
+def test_two_films_give_a_ct_what_was_decided_and_a_picture(tiny_run, tmp_path):
+    pa, lateral = (write_film(tmp_path / name, film) for name, film in zip(("a.png", "b.tif"), films(0), strict=True))
+    done = infer(tiny_run, tmp_path, tmp_path / "out", pa=pa, lateral=lateral, case="erika", explain=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    image = nibabel.load(tmp_path / "out" / "erika.nii.gz")
+    assert image.shape == (64, 64, 64)
+    sidecar = json.loads((tmp_path / "out" / "erika.json").read_text())
+    assert [film["view"] for film in sidecar["radiographs"]] == ["pa", "lateral"]
+    subjects = {decision["subject"] for film in sidecar["radiographs"] for decision in film["decisions"]}
+    assert {"polarity", "view", "spacing", "lungs", "scale"} <= subjects
+    assert "erika, pa: assumed  spacing: unknown" in done.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "erika.nii.gz", "erika.json", "erika.png", "erika_films.png",
+    }  # fmt: skip
+
+
+def test_an_inverted_film_is_warned_of_and_inverting_mends_it(tiny_run, tmp_path):
+    plain = [write_film(tmp_path / f"p{i}.png", film) for i, film in enumerate(films(0))]
+    negative = [write_film(tmp_path / f"n{i}.png", film, invert=True) for i, film in enumerate(films(0))]
+    volumes = {}
+    for name, (pa, lateral), options in (("plain", plain, {}), ("mended", negative, {"invert": True})):
+        done = infer(tiny_run, tmp_path, tmp_path / name, pa=pa, lateral=lateral, **options)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "bone looks darker" not in done.stdout
+        volumes[name] = nibabel.load(tmp_path / name / "synthetic_ct.nii.gz").get_fdata()
+    assert np.abs(volumes["plain"] - volumes["mended"]).mean() < 2
+    done = infer(tiny_run, tmp_path, tmp_path / "warned", pa=negative[0], lateral=negative[1])
+    assert "doubt    polarity: bone looks darker than lung; set invert" in done.stdout
+
+
+@pytest.mark.slow
+def test_one_bad_pair_of_many_costs_one_result(tiny_run, tmp_path):
+    for number in range(5):
+        for view, film in zip(("pa", "lateral"), films(number % 3), strict=True):
+            write_film(tmp_path / "films" / f"case{number}_{view}.png", film)
+    bad = tmp_path / "films" / "case3_lateral.png"
+    bad.write_bytes(bad.read_bytes()[:2000])
+    done = infer(tiny_run, tmp_path, tmp_path / "out", dataset_dir=tmp_path / "films")
+    assert done.returncode == 3, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "4 of 5 cases done, 1 could not be read" in done.stdout
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 4
+    rows = list(csv.DictReader((tmp_path / "out" / "cases.csv").open()))
+    assert [row["case"] for row in rows] == [f"case{number}" for number in range(5)]
+    assert "case3_lateral.png" in rows[3]["problem"]
+    assert rows[3]["result"] == ""
+    assert rows[4]["result"] == "case4.nii.gz"
+    assert not any(row["problem"] for row in rows if row["case"] != "case3")
+
+
+def test_a_film_without_a_chest_ends_on_a_sentence_and_leaves_nothing(tiny_run, tmp_path):
+    noise = np.random.default_rng(0).random((300, 300))
+    pa = write_film(tmp_path / "noise.png", noise)
+    done = infer(tiny_run, tmp_path, tmp_path / "out", pa=pa, lateral=pa)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {pa}: no chest can be recognised")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -1,0 +1,71 @@
+import pydicom
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+
+from cohort import radiograph_pairs
+from conventions import InputError
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def header(path, study, view):
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.StudyInstanceUID, dataset.ViewPosition = study, view
+    dataset.PatientName = "Muster^Erika"
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+
+
+def of(items):
+    return {item["case"]: [path.rsplit("/", 1)[-1] for path in item["image"]] for item in items}
+
+
+def test_two_files_are_one_case():
+    items = radiograph_pairs(pa="a.png", lateral="b.dcm", case="smith")
+    assert items == [{"image": ["a.png", "b.dcm"], "case": "smith"}]
+    assert radiograph_pairs(pa="a.png", views=("pa",)) == [{"image": ["a.png"], "case": "synthetic_ct"}]
+    assert radiograph_pairs(pa="both.nii.gz") == [{"image": "both.nii.gz", "case": "synthetic_ct"}]
+    with pytest.raises(InputError, match=r"give --lateral FILE too, or --dataset_dir FOLDER"):
+        radiograph_pairs(pa="a.png")
+
+
+def test_names_tell_who_belongs_to_whom(tmp_path):
+    touch(
+        tmp_path, "smith_pa.png", "smith_lateral.jpg", "jones-PA.tif", "jones-LAT.tif", "x1/frontal.png", "x1/side.png"
+    )
+    touch(tmp_path, "notes.txt", ".hidden_pa.png", "README")
+    assert of(radiograph_pairs(tmp_path)) == {
+        "jones": ["jones-PA.tif", "jones-LAT.tif"],
+        "smith": ["smith_pa.png", "smith_lateral.jpg"],
+        "x1": ["frontal.png", "side.png"],
+    }
+
+
+def test_tags_tell_it_where_names_do_not_and_nothing_of_them_is_named(tmp_path):
+    for number, (study, view) in enumerate([("1.9.2", "PA"), ("1.9.1", "LL"), ("1.9.1", "PA"), ("1.9.2", "RL")]):
+        header(tmp_path / f"IM{number}.dcm", study, view)
+    assert of(radiograph_pairs(tmp_path)) == {"study_001": ["IM0.dcm", "IM3.dcm"], "study_002": ["IM2.dcm", "IM1.dcm"]}
+
+
+def test_a_film_that_is_missing_or_there_twice_is_a_problem_of_its_case_alone(tmp_path):
+    touch(tmp_path, "a_pa.png", "a_lateral.png", "b_pa.png", "c_pa.png", "c_frontal.png", "c_lateral.png")
+    problems = {item["case"]: item.get("problem") for item in radiograph_pairs(tmp_path)}
+    assert problems["a"] is None
+    assert "the lateral film of case b is missing" in problems["b"]
+    assert "case c has 2 pa films" in problems["c"]
+    assert not any("problem" in item for item in radiograph_pairs(tmp_path, views=("pa",)) if item["case"] != "c")
+
+
+def test_folders_without_films_are_refused(tmp_path):
+    with pytest.raises(InputError, match="there is no such folder"):
+        radiograph_pairs(tmp_path / "absent")
+    touch(tmp_path, "notes.txt")
+    with pytest.raises(InputError, match="holds no radiographs whose name or DICOM tags tell"):
+        radiograph_pairs(tmp_path)

@@ -1,0 +1,94 @@
+"""What radiographs computed of CTs look like: the mean thorax, where its lungs lie, and how its tones are spread.
+
+The numbers are in `reference.json`, which `python -m transforms reference FOLDER_OF_CTS` writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from conventions import InputError, View
+
+REFERENCE_FILE = Path(__file__).parent / "reference.json"
+
+TEMPLATE_SIZE = 40
+"""Rows and columns of the mean thorax."""
+
+MARGIN = 0.25
+"""Of the mean thorax around its lung box, in sides of the box."""
+
+QUANTILES = 101
+"""Of tones, from the least to the greatest in even steps."""
+
+
+class LungPlace(NamedTuple):
+    """Median edges of the lungs in the plane of the isocentre, in mm from the isocentre; rows run to the feet."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+
+
+@cache
+def _reference() -> dict[str, Any]:
+    return json.loads(REFERENCE_FILE.read_text(encoding="utf-8"))
+
+
+@cache
+def thorax_template(view: View) -> np.ndarray:
+    """The mean thorax: (TEMPLATE_SIZE, TEMPLATE_SIZE) ranks in [0, 1], bright = dense, lungs in the middle."""
+    return np.array(_reference()["thorax"][view], dtype=np.float32) / 255
+
+
+def lung_place(geometry: str, anchor: str, view: View) -> LungPlace:
+    """Where the lungs of the reference lie in radiographs of a geometry.
+
+    Args:
+        geometry: name of a preset.
+        anchor: how volumes are laid on the grid, see `ResampleToGrid`.
+        view: of the radiograph.
+
+    Raises:
+        InputError: where the reference has none of these.
+    """
+    places = _reference()["lungs"]
+    name = f"{geometry} {anchor}"
+    if name not in places:
+        raise InputError(
+            f"no reference for geometry {geometry!r} with anchor {anchor!r}: there are {', '.join(places)}"
+        )
+    return LungPlace(*(quartiles[1] for quartiles in places[name][view].values()))
+
+
+def tone_quantiles(geometry: str, curve: str, film: str, view: View) -> np.ndarray:
+    """How the tones of computed radiographs are spread around the lungs.
+
+    Args:
+        geometry: name of a preset.
+        curve: HU -> mu curve.
+        film: film style.
+        view: of the radiograph.
+
+    Returns:
+        (QUANTILES,) film values, rising.
+
+    Raises:
+        InputError: where the reference has none of these.
+    """
+    tones = _reference()["tones"]
+    name = " ".join((geometry, curve, film))
+    if name not in tones:
+        raise InputError(f"no reference tones for {name!r} (geometry, curve, film): there are {'; '.join(tones)}")
+    return np.array(tones[name][view], dtype=np.float32)
+
+
+def reference_sources() -> Sequence[str]:
+    """Which CTs the reference was made of."""
+    return list(_reference()["cases"])
