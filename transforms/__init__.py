@@ -8,8 +8,6 @@ from .hounsfield import UnitToHU as UnitToHU
 from .hounsfield import UnitToHUd as UnitToHUd
 from .radiograph import ReadRadiograph as ReadRadiograph
 from .radiograph import ReadRadiographd as ReadRadiographd
-from .radiograph import StackRadiographs as StackRadiographs
-from .radiograph import StackRadiographsd as StackRadiographsd
 from .raycast import RandRayCastDRR as RandRayCastDRR
 from .raycast import RandRayCastDRRd as RandRayCastDRRd
 from .raycast import RayCastDRR as RayCastDRR

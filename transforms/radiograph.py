@@ -1,4 +1,4 @@
-"""Radiograph files to films, and films to the network's input."""
+"""Radiograph files to films."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Transform
-from torch.nn.functional import interpolate
 
 from conventions import InputError, View
-from drr import VolumeGrid
 
 from .dictionary import EachKey
 from .films.film import Film
@@ -119,56 +116,3 @@ def _view(name: str) -> View:
 def _to_tensor(film: Film) -> MetaTensor:
     meta = {key: getattr(film, key) for key in ("view", "spacing", "magnification", "computed", "record")}
     return MetaTensor(torch.from_numpy(film.pixels[None]), meta=meta)
-
-
-class StackRadiographs(Transform):
-    """Stack radiographs that were taken or rendered in the model's geometry.
-
-    A view is square and covers the detector of the geometry. What comes out carries the affine of the volume that will
-    be predicted from it, centred on the isocentre.
-
-    Args:
-        grid: grid of the volume to be predicted.
-        image_size: rows and columns of the result; other sizes are resampled with antialiasing.
-    """
-
-    def __init__(self, grid: VolumeGrid, image_size: int) -> None:
-        self.grid = grid
-        self.image_size = image_size
-
-    def __call__(self, films: Sequence[MetaTensor]) -> MetaTensor:
-        """Stack the films of one patient.
-
-        Args:
-            films: one a view, (1, rows, columns) in [0, 1], as `ReadRadiographd` gives them.
-
-        Returns:
-            (views, rows, columns) float32 in [0, 1], bright = dense; affine and `spatial_shape` are those of the
-            volume's grid.
-
-        Raises:
-            InputError: where a film is not square.
-        """
-        image = torch.cat([self._to_size(film) for film in films])
-        return MetaTensor(image, affine=self.grid.affine(), meta={"spatial_shape": np.array(self.grid.shape)})
-
-    def _to_size(self, film: MetaTensor) -> torch.Tensor:
-        rows, columns = film.shape[-2:]
-        if rows != columns:
-            record = film.meta.get("record")
-            name = (record.file if record else "") or "radiograph"
-            raise InputError(f"{name}: {rows} x {columns} pixels are not square; crop or pad it to the detector")
-        pixels = film.as_tensor()
-        if rows == self.image_size:
-            return pixels
-        size = (self.image_size, self.image_size)
-        return interpolate(pixels[None], size, mode="bilinear", antialias=True, align_corners=False)[0].clip(0, 1)
-
-
-class StackRadiographsd(EachKey):
-    """Dictionary-based `StackRadiographs`: the films under each key become one tensor."""
-
-    def __init__(
-        self, keys: KeysCollection, grid: VolumeGrid, image_size: int, allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, StackRadiographs(grid, image_size), allow_missing_keys)

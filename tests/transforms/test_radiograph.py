@@ -11,7 +11,7 @@ from conventions import InputError, View
 from drr import VolumeGrid
 from export import write_dicom_radiograph, write_png16, write_radiograph_nifti
 from tests.transforms.films.film_files import says, stored, thorax, unit, write
-from transforms import ReadRadiograph, ReadRadiographd, StackRadiographs, StackRadiographsd
+from transforms import MatchFieldOfView, MatchFieldOfViewd, ReadRadiograph, ReadRadiographd
 
 GRID = VolumeGrid((64, 64, 64), 5.0)
 SIZE = 64
@@ -36,7 +36,7 @@ def save(folder, views):
 
 
 def stack(paths, size=SIZE):
-    return StackRadiographs(GRID, size)(ReadRadiographd("image")({"image": paths})["image"])
+    return MatchFieldOfView(GRID, size)(ReadRadiographd("image")({"image": paths})["image"])
 
 
 # Computed radiographs ----------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def test_a_stack_has_the_affine_of_the_grid(tmp_path, pixels):
 def test_one_two_plane_nifti_is_the_same(tmp_path, pixels):
     nibabel.save(nibabel.Nifti1Image(np.moveaxis(pixels, 0, -1).astype(np.float32), np.eye(4)), tmp_path / "two.nii.gz")
     item = ReadRadiographd("image")({"image": str(tmp_path / "two.nii.gz"), "model": "x2ct"})
-    np.testing.assert_allclose(StackRadiographsd("image", GRID, SIZE)(item)["image"].numpy(), pixels, atol=1e-6)
+    np.testing.assert_allclose(MatchFieldOfViewd("image", GRID, SIZE)(item)["image"].numpy(), pixels, atol=1e-6)
 
 
 def test_other_sizes_are_resampled(tmp_path, pixels):
