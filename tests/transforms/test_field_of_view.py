@@ -68,7 +68,7 @@ def test_structures_land_where_the_direct_rendering_has_them(spacing, allowed):
             places.append(np.linalg.norm(landed.mean(0) - middle - aim))
         heights.append(np.subtract(*[(landed - direct).mean(0)[0] for landed, direct in found.values()]))
     assert np.mean(scales) < allowed
-    assert np.mean(places) < 12
+    assert np.mean(places) < 25
     assert np.median(np.abs(heights)) < allowed  # PA and lateral lie at one height
 
 
