@@ -12,6 +12,8 @@ from .raycast import RandRayCastDRR as RandRayCastDRR
 from .raycast import RandRayCastDRRd as RandRayCastDRRd
 from .raycast import RayCastDRR as RayCastDRR
 from .raycast import RayCastDRRd as RayCastDRRd
+from .style import StyleTransfer as StyleTransfer
+from .style import StyleTransferd as StyleTransferd
 from .volume import NIFTI_SUFFIXES as NIFTI_SUFFIXES
 from .volume import ReadVolume as ReadVolume
 from .volume import ReadVolumed as ReadVolumed

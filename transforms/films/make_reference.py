@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from drr import CURVES, FILM_STYLES, PRESETS, VolumeGrid, hu_to_mu, preset, proj
 
 from ..volume import NIFTI_SUFFIXES, ReadVolume, ResampleToGrid
 from .lungs import crop_to_box, equalised
-from .reference import QUANTILES
+from .reference import QUANTILES, box_of_tones
 
 logger = logging.getLogger("x2ct.films")
 
@@ -172,14 +172,14 @@ def _quartiles(places: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[
 
 
 def _tones(cases: Sequence[_Case], geometry: str, curve: str, film: str) -> dict[str, list[float]]:
-    """View -> mean over the cases of the quantiles of tones in the radiograph's body."""
+    """View -> mean over the cases of the quantiles of tones around the lungs."""
     spreads: dict[str, list[np.ndarray]] = {view.value: [] for view in View}
-    for view, image in itertools.chain.from_iterable(_radiographs(case, geometry, curve, film) for case in cases):
-        spreads[view].append(np.quantile(image[image > 0], np.linspace(0, 1, QUANTILES)))
+    views = preset(geometry, (128, 128))
+    for case in cases:
+        mu = hu_to_mu(_tensor(case.volumes["centre"]), curve)
+        images = to_film(project(mu, GRID, views), film)[0].numpy()
+        shadows = project(_tensor(case.masks["centre"]), GRID, views)[0].numpy() > LUNG_PATH_MM
+        for view, image, shadow in zip(View, images, shadows, strict=True):
+            around = image[box_of_tones(mask_box(shadow), image.shape)]
+            spreads[view.value].append(np.quantile(around[around > 0], np.linspace(0, 1, QUANTILES)))
     return {view: np.mean(values, 0).round(4).tolist() for view, values in spreads.items()}
-
-
-def _radiographs(case: _Case, geometry: str, curve: str, film: str) -> Iterator[tuple[str, np.ndarray]]:
-    volume = _tensor(case.volumes["head" if geometry == "x2ct" else "centre"])
-    images = to_film(project(hu_to_mu(volume, curve), GRID, preset(geometry, (128, 128))), film)[0].numpy()
-    yield from zip((view.value for view in View), images, strict=True)

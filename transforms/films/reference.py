@@ -27,6 +27,10 @@ QUANTILES = 101
 """Of tones, from the least to the greatest in even steps."""
 
 
+TONE_MARGIN = 0.1
+"""Around the lung box, in sides of it: where tones are compared, since arms and air beside a patient vary."""
+
+
 class LungPlace(NamedTuple):
     """Median edges of the lungs in the plane of the isocentre, in mm from the isocentre; rows run to the feet."""
 
@@ -68,7 +72,7 @@ def lung_place(geometry: str, anchor: str, view: View) -> LungPlace:
 
 
 def tone_quantiles(geometry: str, curve: str, film: str, view: View) -> np.ndarray:
-    """How the tones of computed radiographs are spread around the lungs.
+    """How the tones of computed radiographs are spread around the lungs (`box_of_tones`).
 
     Args:
         geometry: name of a preset.
@@ -87,6 +91,23 @@ def tone_quantiles(geometry: str, curve: str, film: str, view: View) -> np.ndarr
     if name not in tones:
         raise InputError(f"no reference tones for {name!r} (geometry, curve, film): there are {'; '.join(tones)}")
     return np.array(tones[name][view], dtype=np.float32)
+
+
+def box_of_tones(box: Sequence[float], shape: Sequence[int]) -> tuple[slice, slice]:
+    """The part of a radiograph in which tones are compared.
+
+    Args:
+        box: (top, bottom, left, right) of the lungs in pixels.
+        shape: (rows, columns) of the radiograph.
+
+    Returns:
+        Rows and columns.
+    """
+    parts = []
+    for (low, high), count in zip((box[:2], box[2:]), shape, strict=True):
+        margin = TONE_MARGIN * (high - low)
+        parts.append(slice(max(0, round(low - margin)), min(count, round(high + margin))))
+    return parts[0], parts[1]
 
 
 def reference_sources() -> Sequence[str]:

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from skimage.exposure import match_histograms
+
+from conventions import InputError, View
+from transforms import StyleTransfer, StyleTransferd
+from transforms.films.reference import lung_place, tone_quantiles
+
+RECIPE = {"geometry": "chest", "curve": "water", "film": "linear"}
+WHOLE = {**RECIPE, "anchor": "centre"}
+
+
+def around_the_lungs(view):
+    """Rows and columns of a 64 x 64 radiograph, by the preset's numbers."""
+    edges = np.array(lung_place("chest", "centre", view)).reshape(2, 2)
+    pixel = 430 / 64 / (1800 / (1650 if view is View.PA else 1600))
+    margins = 0.1 * np.diff(edges)
+    (top, bottom), (left, right) = np.rint(32 + (edges + margins * [-1, 1]) / pixel).astype(int)
+    return np.s_[top:bottom, left:right]
+
+
+@pytest.fixture
+def film():
+    image = np.random.default_rng(0).random((2, 64, 64)).astype(np.float32) ** 2
+    image[:, :4] = 0
+    return image
+
+
+def test_none_gives_back_what_it_was_given(film):
+    image = MetaTensor(film)
+    assert StyleTransfer(**WHOLE)(image) is image
+
+
+def test_the_tones_become_those_of_the_reference(film):
+    matched = StyleTransfer("histogram", **WHOLE)(torch.from_numpy(film)).numpy()
+    for plane, view in zip(matched, View, strict=True):
+        wanted = tone_quantiles(view=view, **RECIPE)
+        spread = np.quantile(plane[around_the_lungs(view)], np.linspace(0, 1, 101))
+        np.testing.assert_allclose(spread[1:-1], wanted[1:-1], atol=0.01)
+    assert not matched[:, :4].any()
+
+
+def test_it_is_what_another_library_does(film):
+    """skimage matches to an image; one whose quantiles are the reference's is made for it."""
+    wanted = tone_quantiles(view=View.PA, **RECIPE)
+    there = around_the_lungs(View.PA)
+    bank = np.interp(np.linspace(0, 1, 10_000), np.linspace(0, 1, 101), wanted).reshape(100, 100)
+    expected = match_histograms(film[0][there], bank)
+    matched = StyleTransfer("histogram", **WHOLE)(torch.from_numpy(film)).numpy()[0][there]
+    np.testing.assert_allclose(matched, expected, atol=3e-3)
+
+
+@pytest.mark.parametrize("change", [lambda image: image**3, lambda image: 0.1 + 0.5 * image, np.sqrt])
+def test_no_rising_tone_curve_changes_the_result(film, change):
+    transfer = StyleTransfer("histogram", **WHOLE)
+    other = np.where(film > 0, change(film), 0).astype(np.float32)
+    np.testing.assert_allclose(
+        transfer(torch.from_numpy(other)).numpy(), transfer(torch.from_numpy(film)).numpy(), atol=1e-3
+    )
+
+
+def test_the_meta_goes_along_and_views_may_be_one(film):
+    image = MetaTensor(film[:1], meta={"spatial_shape": (4, 4, 4)})
+    out = StyleTransferd("image", "histogram", views=("pa",), **WHOLE)({"image": image})["image"]
+    assert out.meta["spatial_shape"] == (4, 4, 4)
+    assert out.shape == (1, 64, 64)
+
+
+def test_what_cannot_be_done_is_said():
+    with pytest.raises(InputError, match="unknown style transfer 'cubist': choose one of none, histogram"):
+        StyleTransfer("cubist")
+    with pytest.raises(InputError, match="no reference tones for 'chest water sepia'"):
+        StyleTransfer("histogram", "chest", "water", "sepia")
+    with pytest.raises(InputError, match="constant"):
+        StyleTransfer("histogram", **WHOLE)(torch.full((2, 8, 8), 0.3))
+    with pytest.raises(InputError, match=r"1 radiograph\(s\)"):
+        StyleTransfer("histogram", **WHOLE)(torch.rand(1, 8, 8))

@@ -1,0 +1,111 @@
+"""Films to the tones of the radiographs that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import Transform
+
+from conventions import InputError, View
+from drr import preset
+
+from .dictionary import EachKey
+from .films.reference import QUANTILES, box_of_tones, lung_place, tone_quantiles
+
+METHODS = ("none", "histogram")
+
+
+class StyleTransfer(Transform):
+    """Give films the tones that radiographs computed of CTs have in a model's geometry, curve and film style.
+
+    `histogram` maps the tones of each view by one rising curve, so that around the place of the lungs as many pixels
+    are as bright as in the mean of the reference; black stays black. It comes after `MatchFieldOfView`, which lays the
+    lungs there.
+
+    Args:
+        method: "none" leaves films as they are, or "histogram".
+        geometry: name of the preset that the model was trained for, as the next two.
+        curve: HU -> mu curve.
+        film: film style.
+        anchor: how its volumes were laid on the grid, see `ResampleToGrid`.
+        views: which views are given, in order.
+
+    Raises:
+        InputError: where a name is unknown.
+    """
+
+    def __init__(
+        self,
+        method: str = "none",
+        geometry: str = "x2ct",
+        curve: str = "plastimatch",
+        film: str = "x2ct",
+        anchor: str = "head",
+        views: Sequence[str] = tuple(View),
+    ) -> None:
+        if method not in METHODS:
+            raise InputError(f"unknown style transfer {method!r}: choose one of {', '.join(METHODS)}")
+        self.method = method
+        self.views = tuple(View(view) for view in views)
+        self.quantiles = [tone_quantiles(geometry, curve, film, view) for view in self.views]
+        beams = preset(geometry, views=self.views)
+        self.boxes = [
+            [0.5 + edge / beam.field_at_isocentre[0] for edge in lung_place(geometry, anchor, view)]
+            for view, beam in zip(self.views, beams, strict=True)
+        ]
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Translate the radiographs of one patient.
+
+        Args:
+            image: (views, rows, columns) in [0, 1], bright = dense.
+
+        Returns:
+            The same shape, in [0, 1]; the meta goes along.
+
+        Raises:
+            InputError: where there are not as many views, or one of them is constant.
+        """
+        if len(image) != len(self.views):
+            raise InputError(
+                f"{len(image)} radiograph(s), this model needs {len(self.views)} ({', '.join(self.views)})"
+            )
+        if self.method == "none":
+            return image
+        planes = torch.as_tensor(image).cpu().float().numpy()
+        matched = np.stack([self._match(plane, i) for i, plane in enumerate(planes)])
+        result = torch.from_numpy(matched).to(image.device)
+        return MetaTensor(result, meta=image.meta) if isinstance(image, MetaTensor) else result
+
+    def _match(self, plane: np.ndarray, view: int) -> np.ndarray:
+        """Bring the quantiles of what is not black around the lungs to the reference's."""
+        around = plane[box_of_tones([edge * len(plane) for edge in self.boxes[view]], plane.shape)]
+        seen = around[around > 0]
+        if seen.size == 0 or seen.min() == seen.max():
+            raise InputError("a radiograph is constant, so that its tones cannot be matched; check the film")
+        tones, counts = np.unique(seen, return_counts=True)
+        ranks = (np.cumsum(counts) - counts / 2) / seen.size  # in the middle of those that share a tone
+        curve = np.interp(ranks, np.linspace(0, 1, QUANTILES), self.quantiles[view])
+        # Darker than the lungs, it goes straight to black; brighter than the spine, it stays as bright.
+        return np.interp(plane, [0.0, *tones], [0.0, *curve]).astype(np.float32)
+
+
+class StyleTransferd(EachKey):
+    """Dictionary-based `StyleTransfer`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        method: str = "none",
+        geometry: str = "x2ct",
+        curve: str = "plastimatch",
+        film: str = "x2ct",
+        anchor: str = "head",
+        views: Sequence[str] = tuple(View),
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, StyleTransfer(method, geometry, curve, film, anchor, views), allow_missing_keys)
