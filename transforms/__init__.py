@@ -8,6 +8,8 @@ from .hounsfield import UnitToHU as UnitToHU
 from .hounsfield import UnitToHUd as UnitToHUd
 from .radiograph import ReadRadiograph as ReadRadiograph
 from .radiograph import ReadRadiographd as ReadRadiographd
+from .rand_film import RandFilm as RandFilm
+from .rand_film import RandFilmd as RandFilmd
 from .raycast import RandRayCastDRR as RandRayCastDRR
 from .raycast import RandRayCastDRRd as RandRayCastDRRd
 from .raycast import RayCastDRR as RayCastDRR

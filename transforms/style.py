@@ -18,13 +18,17 @@ from .films.reference import QUANTILES, box_of_tones, lung_place, tone_quantiles
 
 METHODS = ("none", "histogram")
 
+COMPARED = np.arange(5, 100)
+"""Numbers of the quantiles that are matched, in per cent; what is darker or brighter goes straight to the ends, for a
+little air beside a small patient, or a marker, would bend the curve."""
+
 
 class StyleTransfer(Transform):
     """Give films the tones that radiographs computed of CTs have in a model's geometry, curve and film style.
 
     `histogram` maps the tones of each view by one rising curve, so that around the place of the lungs as many pixels
-    are as bright as in the mean of the reference; black stays black. It comes after `MatchFieldOfView`, which lays the
-    lungs there.
+    are as bright as in the median of the reference; black stays black. It comes after `MatchFieldOfView`, which lays
+    the lungs there.
 
     Args:
         method: "none" leaves films as they are, or "histogram".
@@ -87,11 +91,14 @@ class StyleTransfer(Transform):
         seen = around[around > 0]
         if seen.size == 0 or seen.min() == seen.max():
             raise InputError("a radiograph is constant, so that its tones cannot be matched; check the film")
-        tones, counts = np.unique(seen, return_counts=True)
-        ranks = (np.cumsum(counts) - counts / 2) / seen.size  # in the middle of those that share a tone
-        curve = np.interp(ranks, np.linspace(0, 1, QUANTILES), self.quantiles[view])
-        # Darker than the lungs, it goes straight to black; brighter than the spine, it stays as bright.
-        return np.interp(plane, [0.0, *tones], [0.0, *curve]).astype(np.float32)
+        tones = np.quantile(seen, COMPARED / (QUANTILES - 1))
+        wanted = self.quantiles[view][COMPARED]
+        tones, first = np.unique(tones, return_index=True)
+        last = np.append(first[1:], len(wanted)) - 1
+        curve = (wanted[first] + wanted[last]) / 2  # where several quantiles are one tone
+        ends = [self.quantiles[view][-1]] if tones[-1] < 1 else []
+        nodes = [0.0, *tones, *[1.0] * len(ends)], [0.0, *curve, *ends]
+        return np.interp(plane, *nodes).astype(np.float32)
 
 
 class StyleTransferd(EachKey):

@@ -172,7 +172,7 @@ def _quartiles(places: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[
 
 
 def _tones(cases: Sequence[_Case], geometry: str, curve: str, film: str) -> dict[str, list[float]]:
-    """View -> mean over the cases of the quantiles of tones around the lungs."""
+    """View -> median over the cases of each quantile of tones around the lungs."""
     spreads: dict[str, list[np.ndarray]] = {view.value: [] for view in View}
     views = preset(geometry, (128, 128))
     for case in cases:
@@ -182,4 +182,4 @@ def _tones(cases: Sequence[_Case], geometry: str, curve: str, film: str) -> dict
         for view, image, shadow in zip(View, images, shadows, strict=True):
             around = image[box_of_tones(mask_box(shadow), image.shape)]
             spreads[view.value].append(np.quantile(around[around > 0], np.linspace(0, 1, QUANTILES)))
-    return {view: np.mean(values, 0).round(4).tolist() for view, values in spreads.items()}
+    return {view: np.median(values, 0).round(4).tolist() for view, values in spreads.items()}

@@ -1,0 +1,220 @@
+"""What a film's look costs: CTs predicted from films with a known CT behind them.
+
+Writes its section of docs/benchmarks.md. Run from the repository, with a trained model and the manifest of its cohort:
+    python -m benchmarks.pseudo_real --checkpoint MODEL.pt --manifest MANIFEST [--randomised MODEL2.pt]
+
+Method: Each CT of the folds test and validation is rendered as films, three times with other numbers: geometry off the
+preset's (SDD up to 60 mm, turned up to 3 degrees, tilted up to 2, off centre up to 8 mm), a logistic curve of density
+as film has it (slope 8 to 12 at a density of 0.3 to 0.4), quantum noise of 20,000 photons, scatter (30 to 40 % with a
+sigma of 0.08 of the height), sharpening with a narrow mask (0.01 of the height, strength 1.5), a collimated border on
+two sides and an L in a corner. Training never saw this: `RandFilm` draws gammas instead of logistic curves, at most 25
+% of a haze of 0.15, a mask of 0.03 of at most 1, and its noise is none of photons. The films cover the detector of the
+model's geometry and are taken as they lie, so that the truth is the CT on the model's grid and the figures tell of the
+look and of small errors of geometry alone; for the place see "Field of view". "Own" are the radiographs that the model
+was trained on, the best to be had. Figures are means over the CTs, of the means over their films; in brackets the 95 %
+interval of 2000 bootstrap samples of the CTs. PSNR has its peak at the width of the HU window, SSIM is 3-D, MAE in HU.
+The mean training volume is what reading nothing gives.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fire
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from benchmarks.report import replace_section
+from cohort import load_datalist
+from conventions import InputError, View, hu_to_unit, report_input_errors, unit_to_hu
+from drr import VolumeGrid, geometry_tensor, hu_to_mu, perturb_geometry, preset, project, to_film
+from engines.checkpoint import load_model, read_record
+from metrics import mae, psnr, ssim
+from networks import build_network
+from reports import draw_radiographs
+from transforms import ReadVolume, ResampleToGrid, StyleTransfer
+
+TITLE = "Pseudo-real radiographs"
+MEASURES = ("PSNR dB", "SSIM", "MAE HU")
+STYLES = ("none", "histogram")
+PICTURE = Path("images") / "pseudo_real.png"
+
+
+class Model:
+    """A trained generator and the recipe it was trained for.
+
+    Args:
+        checkpoint: with its record beside it.
+
+    Raises:
+        InputError: where one of the two is missing.
+    """
+
+    def __init__(self, checkpoint: str) -> None:
+        record = read_record(checkpoint)
+        if record is None:
+            raise InputError(f"{checkpoint}: has no record beside it; give a model that training wrote")
+        self.record = record
+        grid = record["grid"]
+        self.grid = VolumeGrid(grid["shape"], grid["spacing"])
+        self.window = tuple(record["hu_window"])
+        spec = record["network"]
+        network = build_network(spec["name"], **spec["arguments"])
+        self.network = load_model(network, checkpoint, record)
+
+    @property
+    def recipe(self) -> tuple[str, str, str, str]:
+        """Geometry, curve, film, anchor."""
+        return (*(self.record[key] for key in ("geometry", "curve", "film")), self.record["grid"]["anchor"])
+
+    def predict(self, image: np.ndarray) -> torch.Tensor:
+        """(1, 1, D, H, W) unit values of radiographs (views, rows, columns)."""
+        with torch.no_grad():
+            return self.network(torch.from_numpy(image.astype(np.float32))[None]).clip(0, 1)
+
+
+def own_radiographs(volume_hu: torch.Tensor, model: Model) -> np.ndarray:
+    """(views, rows, columns) as the model was trained on, of a volume (1, D, H, W)."""
+    geometry, curve, film, _ = model.recipe
+    views = preset(geometry, model.grid.shape[1:])
+    return to_film(project(hu_to_mu(volume_hu[None], curve), model.grid, views), film)[0].numpy()
+
+
+def pseudo_real(volume_hu: torch.Tensor, model: Model, seed: int) -> np.ndarray:
+    """Films (views, rows, columns) of a volume (1, D, H, W), as the module's docstring has them."""
+    rng = np.random.default_rng(seed)
+    geometry, curve, _, _ = model.recipe
+    size = model.grid.shape[1]
+    views = geometry_tensor(preset(geometry, (size, size)), torch.float64)
+    amounts = {"sdd": 60, "angle": 3, "tilt": 2, "shift_columns": 8, "shift_rows": 8}
+    moves = {name: torch.from_numpy(rng.uniform(-a, a, views.shape[:2])) for name, a in amounts.items()}
+    density = project(
+        hu_to_mu(volume_hu[None], curve), model.grid, perturb_geometry(views, **moves), detector_shape=(size, size)
+    )
+    generator = torch.Generator().manual_seed(seed)
+    noisy = to_film(density, "linear", photons=20_000, generator=generator)[0].numpy()
+    return np.stack([_film(plane.clip(0), rng) for plane in noisy]).astype(np.float32)
+
+
+def _film(density: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    height = density.shape[0]
+    share = rng.uniform(0.3, 0.4)
+    density = (1 - share) * density + share * gaussian_filter(density, 0.08 * height)
+    slope, middle = rng.uniform(8, 12), rng.uniform(0.3, 0.4)
+    logistic = [1 / (1 + np.exp(-slope * (value - middle))) for value in (density, 0.0, 1.0)]
+    film = (logistic[0] - logistic[1]) / (logistic[2] - logistic[1])
+    film = film + 1.5 * (film - gaussian_filter(film, 0.01 * height))
+    top, side = (int(rng.integers(1, max(2, height // 16))) for _ in range(2))
+    film[:top] = 0
+    film[:, -side:] = 0
+    mark = max(2, height // 20)
+    film[-2 * mark : -mark, mark : mark + max(1, mark // 3)] = 1  # an L
+    film[-mark - max(1, mark // 3) : -mark, mark : 2 * mark] = 1
+    return film.clip(0, 1)
+
+
+def measures(prediction: torch.Tensor, truth: torch.Tensor, window: tuple[float, float]) -> list[float]:
+    """PSNR, SSIM and MAE in HU of unit volumes (1, 1, D, H, W)."""
+    hu = [unit_to_hu(volume, window) for volume in (prediction, truth)]
+    return [float(psnr(prediction, truth, 1.0)), float(ssim(prediction, truth, 1.0)), float(mae(*hu))]
+
+
+def evaluate(
+    volumes: Sequence[torch.Tensor], models: Mapping[str, Model], mean: torch.Tensor, repeats: int
+) -> dict[str, np.ndarray]:
+    """Measure every way.
+
+    Args:
+        volumes: truths (1, D, H, W) in HU on the models' grid.
+        models: name -> model, of one recipe.
+        mean: training volume (1, 1, D, H, W), unit values.
+        repeats: films of each CT.
+
+    Returns:
+        Row of the table -> (CTs, measures).
+    """
+    rows: dict[str, list[list[float]]] = {}
+    for number, volume in enumerate(volumes):
+        model = next(iter(models.values()))
+        truth = hu_to_unit(volume[None], model.window)
+        rows.setdefault("mean training volume", []).append(measures(mean, truth, model.window))
+        films = [pseudo_real(volume, model, seed=1000 * number + i) for i in range(repeats)]
+        for name, each in models.items():
+            own = measures(each.predict(own_radiographs(volume, each)), truth, each.window)
+            rows.setdefault(f"{name}, own radiographs", []).append(own)
+            for style in STYLES:
+                transfer = StyleTransfer(style, *each.recipe)
+                shown = [transfer(torch.from_numpy(film)).numpy() for film in films]
+                figures = np.mean([measures(each.predict(image), truth, each.window) for image in shown], 0)
+                rows.setdefault(f"{name}, pseudo-real, {style}", []).append(figures.tolist())
+    return {name: np.array(values) for name, values in rows.items()}
+
+
+def interval(values: np.ndarray, seed: int = 0, samples: int = 2000) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean."""
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (samples, len(values)))].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def table(rows: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """The lines of the section's table."""
+    yield f"| network, radiographs, translator | {' | '.join(MEASURES)} |"
+    yield "|---" * (len(MEASURES) + 1) + "|"
+    for name, values in rows.items():
+        cells = []
+        for column, form in zip(values.T, (".2f", ".3f", ".1f"), strict=True):
+            low, high = interval(column)
+            cells.append(f"{column.mean():{form}} ({low:{form}}-{high:{form}})")
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _volumes(manifest: str, folds: Sequence[str], model: Model) -> list[torch.Tensor]:
+    resample = ResampleToGrid(model.grid, model.recipe[3])  # type: ignore[arg-type]
+    items: list[Mapping[str, Any]] = [item for fold in folds for item in load_datalist(manifest, fold)]
+    return [resample(ReadVolume()(item["label"])).as_tensor() for item in items]
+
+
+def run(
+    checkpoint: str, manifest: str, randomised: str | None = None, repeats: int = 3, output: str = "docs/benchmarks.md"
+) -> None:
+    """Measure, draw and write the section.
+
+    Args:
+        checkpoint: a model, with its record.
+        manifest: of the cohort it was trained with.
+        randomised: a model trained as long with film_randomised.json.
+        repeats: films of each CT.
+        output: the page that the section belongs to; the picture goes to images/ beside it.
+    """
+    models = {"trained on own radiographs": Model(checkpoint)}
+    if randomised:
+        models["trained with film_randomised.json"] = Model(randomised)
+    first, *others = models.values()
+    if any(other.recipe != first.recipe or other.grid != first.grid for other in others):
+        raise InputError(f"{randomised}: was trained for another recipe than {checkpoint}; train both alike")
+    volumes = _volumes(manifest, ("test", "validation"), first)
+    mean = torch.stack([hu_to_unit(v, first.window) for v in _volumes(manifest, ("train",), first)]).mean(0)[None]
+    rows = evaluate(volumes, models, mean, repeats)
+    film = pseudo_real(volumes[0], first, seed=0)
+    matched = StyleTransfer("histogram", *first.recipe)(torch.from_numpy(film)).numpy()
+    shown = {"own": own_radiographs(volumes[0], first), "pseudo-real": film, "histogram": matched}
+    letters = [("H", "F", "R", "L"), ("H", "F", "A", "P")] * len(shown)
+    names = [f"{name}, {view}" for name in shown for view in View]
+    draw_radiographs(Path(output).parent / PICTURE, np.concatenate(list(shown.values())), names, letters)
+    assert __doc__ is not None
+    lines = ["Written by `python -m benchmarks.pseudo_real`.", "", __doc__.partition("Method: ")[2]]
+    lines += [f"{len(volumes)} CTs, {repeats} films of each.", "", *table(rows), "", f"![Radiographs]({PICTURE})"]
+    replace_section(output, TITLE, lines)
+    print("\n".join(table(rows)))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    report_input_errors()
+    fire.Fire(run)

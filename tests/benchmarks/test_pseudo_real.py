@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import pseudo_real
+from cohort import split_cohort
+from cohort.generate import write_phantoms
+from conventions import InputError, hu_to_unit
+from metrics import psnr
+from networks import build_network
+from tests.bundle.conftest import TINY
+from transforms import RayCastDRR, ReadVolume, ResampleToGrid
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort")
+    write_phantoms(folder, cases=4, size=64)
+    return split_cohort(folder, test=1, validation=1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An untrained network and its record."""
+    torch.manual_seed(0)
+    widths = {key.removeprefix("network_def::"): value for key, value in TINY.items()}
+    network = build_network("x2ct_biplanar", image_size=64, activation="linear", **widths)
+    path = tmp_path_factory.mktemp("model") / "model.pt"
+    torch.save(network.state_dict(), path)
+    record = {
+        "network": network.spec, "geometry": "chest", "curve": "water", "film": "linear", "hu_window": [-1024, 1476],
+        "grid": {"shape": [64, 64, 64], "spacing": [5.0, 5.0, 5.0], "anchor": "centre"},
+    }  # fmt: skip
+    path.with_suffix(".json").write_text(json.dumps(record))
+    return path
+
+
+@pytest.mark.slow
+def test_the_section_has_every_row_and_the_ceiling_is_the_direct_evaluation(cohort, checkpoint, tmp_path, capsys):
+    page = tmp_path / "benchmarks.md"
+    pseudo_real.run(str(checkpoint), str(cohort), str(checkpoint), repeats=1, output=str(page))
+    rows = [
+        line
+        for line in page.read_text().splitlines()
+        if (line.startswith("| ") and "own" in line) or "pseudo-real, " in line
+    ]
+    assert len(rows) == 6
+    assert "nan" not in page.read_text()
+    assert (tmp_path / "images" / "pseudo_real.png").exists()
+    model = pseudo_real.Model(str(checkpoint))
+    values = []
+    for case in json.loads(cohort.read_text())["cases"]:
+        if case["fold"] != "train":
+            volume = ResampleToGrid(model.grid, "centre")(ReadVolume()(cohort.parent / case["ct"]))
+            image = RayCastDRR(model.grid, "chest", "water", "linear", (64, 64))(volume)
+            prediction = model.predict(image.numpy())
+            values.append(float(psnr(prediction, hu_to_unit(volume.as_tensor()[None], model.window), 1.0)))
+    own = next(row for row in rows if row.startswith("| trained on own radiographs, own"))
+    assert own.split("|")[2].split()[0] == f"{np.mean(values):.2f}"
+
+
+def test_a_film_follows_from_its_seed_and_keeps_the_patient(checkpoint, cohort):
+    model = pseudo_real.Model(str(checkpoint))
+    volume = ResampleToGrid(model.grid, "centre")(ReadVolume()(next(cohort.parent.glob("*.nii.gz")))).as_tensor()
+    one, again, other = (pseudo_real.pseudo_real(volume, model, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).max() > 0.05
+    assert one.min() >= 0
+    assert one.max() <= 1
+    own = pseudo_real.own_radiographs(volume, model)
+    for film, plain in zip(one, own, strict=True):
+        assert np.corrcoef(film[10:50, 10:50].ravel(), plain[10:50, 10:50].ravel())[0, 1] > 0.8
+
+
+def test_the_interval_is_that_of_the_mean():
+    values = np.random.default_rng(0).normal(5, 1, 400)
+    low, high = pseudo_real.interval(values)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 / 20, rel=0.15)
+
+
+def test_a_model_without_its_record_is_refused(checkpoint, tmp_path):
+    (tmp_path / "model.pt").write_bytes(checkpoint.read_bytes())
+    with pytest.raises(InputError, match="has no record beside it"):
+        pseudo_real.Model(str(tmp_path / "model.pt"))
