@@ -1,6 +1,7 @@
 """Films in, CTs out: the documented command on one patient and on a folder."""
 
 import csv
+import gzip
 import json
 
 import nibabel
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tests.bundle.conftest import ROOT, command
 from tests.film_phantom import films
+from tests.transforms.films.film_files import IDENTIFYING, stored, write
 
 
 def write_film(path, pixels, invert=False):
@@ -83,3 +85,20 @@ def test_a_film_without_a_chest_ends_on_a_sentence_and_leaves_nothing(tiny_run, 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"Error: {pa}: no chest can be recognised")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_nothing_of_a_filled_header_is_written_or_printed(tiny_run, tmp_path):
+    """A pair told apart by its tags, in a folder; every byte that comes out is looked through."""
+    (tmp_path / "films").mkdir()
+    for number, (view, film) in enumerate(zip(("PA", "LL"), films(0), strict=True)):
+        tags = {**IDENTIFYING, "ViewPosition": view, "PatientOrientation": ["L" if view == "PA" else "P", "F"]}
+        write(tmp_path / "films" / f"IM{number}.dcm", stored(film), **tags)
+    done = infer(tiny_run, tmp_path, tmp_path / "out", dataset_dir=tmp_path / "films")
+    assert done.returncode == 0, done.stderr[-2000:]
+    files = list((tmp_path / "out").iterdir())
+    assert {file.name for file in files} >= {"study_001.nii.gz", "study_001.json", "study_001.png"}
+    raw = b"".join(gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files)
+    told = (done.stdout + done.stderr).encode() + raw
+    words = {word for value in IDENTIFYING.values() for word in value.replace("^", " ").split() if len(word) > 4} - {"upright"}
+    assert words
+    assert not [word for word in words if word.encode() in told]
