@@ -5,6 +5,7 @@ from .announcement import Announcement as Announcement
 from .announcement import expected_bytes as expected_bytes
 from .checkpoint import describe_model as describe_model
 from .checkpoint import load_model as load_model
+from .cyclegan_trainer import CycleGANTrainer as CycleGANTrainer
 from .distributed import join_processes as join_processes
 from .ema import ExponentialAverage as ExponentialAverage
 from .epoch_seeds import EpochSeeds as EpochSeeds

@@ -15,12 +15,13 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from conventions import InputError, Keys
+from conventions import Keys
 
 from .adversary import Adversary
 from .distributed import bare, call, exchanging
 from .ema import ExponentialAverage
 from .precision import Precision
+from .steps import place_in_group, refuse_nan
 
 AUXILIARY = "auxiliary"
 DISCRIMINATOR = "discriminator"
@@ -136,7 +137,7 @@ class X2CTTrainer(SupervisedTrainer):
         image, label = (t.as_tensor() if isinstance(t, MetaTensor) else t for t in batch[:2])
         label = label.contiguous(memory_format=self.memory_format)
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
-        first, last, share = self._place_in_group()
+        first, last, share = place_in_group(self.state, self.accumulation_steps)
         self._step_generator(image, label, first, last, share)
         if self.adversary is not None:
             self._step_discriminator(image, label, first, last, share)
@@ -144,14 +145,6 @@ class X2CTTrainer(SupervisedTrainer):
             self.ema.update_parameters(self.network)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
-
-    def _place_in_group(self) -> tuple[bool, bool, float]:
-        """Whether a batch is the first or the last of those that make one step, and its share of it."""
-        length = self.state.epoch_length or 0
-        place = (self.state.iteration - 1) % length if length else self.state.iteration - 1
-        in_group = place % self.accumulation_steps
-        group = min(self.accumulation_steps, length - place + in_group) if length else self.accumulation_steps
-        return in_group == 0, in_group == group - 1, 1 / group
 
     def _step_generator(self, image: torch.Tensor, label: torch.Tensor, first: bool, last: bool, share: float) -> None:
         output = self.state.output
@@ -180,7 +173,7 @@ class X2CTTrainer(SupervisedTrainer):
                     terms |= self.adversary.judge(image, output[Keys.PRED], label, self.state.iteration)
             output[Keys.LOSS] = torch.stack([term.float() for term in terms.values()]).sum()
             output.update({name: term.detach() for name, term in terms.items()})
-            self._refuse_nan(terms)
+            refuse_nan(terms, self.state)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
 
             self.precision.backward(GENERATOR, output[Keys.LOSS] * share)
@@ -201,19 +194,7 @@ class X2CTTrainer(SupervisedTrainer):
             with self.precision.autocast():
                 loss = self.adversary.own_loss(image, self.state.output[Keys.PRED].detach(), label)
             self.state.output[DISCRIMINATOR] = loss.detach()
-            self._refuse_nan({DISCRIMINATOR: loss})
+            refuse_nan({DISCRIMINATOR: loss}, self.state)
             self.precision.backward(DISCRIMINATOR, loss * share)
         if last:
             self.precision.step(DISCRIMINATOR, discriminator.parameters(), self.clip_norm)
-
-    def _refuse_nan(self, terms: Mapping[str, torch.Tensor]) -> None:
-        values = torch.stack([term.detach().float() for term in terms.values()])
-        if bool(torch.isfinite(values).all()):
-            return
-        name, value = next((n, v) for n, v in zip(terms, values.tolist(), strict=True) if not abs(v) < float("inf"))
-        cases = self.state.batch.get(Keys.CASE, []) if isinstance(self.state.batch, Mapping) else []
-        of_cases = f" of {', '.join(map(str, cases))}" if cases else ""
-        raise InputError(
-            f"the loss {name!r}{of_cases} is {value} in epoch {self.state.epoch}; train again with a lower "
-            "--learning_rate, or look at the case"
-        )

@@ -2,5 +2,6 @@
 
 from .adversarial import FeatureMatchingLoss as FeatureMatchingLoss
 from .adversarial import LSGANLoss as LSGANLoss
+from .cycle import CycleLoss as CycleLoss
 from .projection import ProjectionLoss as ProjectionLoss
 from .weighted import WeightedLosses as WeightedLosses

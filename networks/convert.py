@@ -19,6 +19,7 @@ from conventions import InputError
 from .blocks import ViewDecoderLevelWithoutB
 from .cnn2d import CNN2D
 from .patchgan import MultiScaleDiscriminator, PatchDiscriminator, PatchDiscriminator2D, PatchDiscriminator3D
+from .resnet import ResnetGenerator
 from .x2ct import SingleViewGenerator, ViewBranch, X2CTGenerator
 
 DEAD_BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
@@ -116,7 +117,13 @@ def _cnn2d_layers(network: CNN2D) -> dict[str, str]:
 
 def _patchgan_layers(network: PatchDiscriminator) -> dict[str, str]:
     # Convolutions stand at 0, 2, 5, 8, ...: after the first come an activation, after the others a norm too.
-    return {f"model.{max(3 * i - 1, 0)}": f"layers.{i}.conv" for i in range(len(network.layers))}
+    layers = {f"model.{max(3 * i - 1, 0)}": f"layers.{i}.conv" for i in range(len(network.layers))}
+    return layers | {f"model.{3 * i}": f"layers.{i}.adn.N" for i in range(1, len(network.layers) - 1)}
+
+
+def _resnet_layers(network: ResnetGenerator) -> dict[str, str]:
+    """Built in CycleGAN's own order, so that every layer is called as there."""
+    return {name: name for name, module in network.named_modules() if [*module.parameters(recurse=False)]}
 
 
 def _multi_scale_layers(network: MultiScaleDiscriminator) -> dict[str, str]:
@@ -137,6 +144,7 @@ LAYERS: dict[type[nn.Module], Callable[..., dict[str, str]]] = {
     PatchDiscriminator3D: _patchgan_layers,
     PatchDiscriminator2D: _patchgan_layers,
     MultiScaleDiscriminator: _multi_scale_layers,
+    ResnetGenerator: _resnet_layers,
 }
 """For each network that has a counterpart among the authors': their layers' names to ours."""
 
@@ -240,7 +248,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
     """Which of our networks an authors' state dict belongs to.
 
     Their "NoFuse" network has the same entries as the shipped "Fuse": it is taken for the latter, unless one says
-    `x2ct_biplanar_no_fuse`.
+    `x2ct_biplanar_no_fuse`. So has CycleGAN's discriminator as "basic2d": say `patchgan_70`.
 
     Args:
         state_dict: the entry `state_dict` of one of their checkpoint files.
@@ -267,12 +275,24 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
         return "_without_".join([base, *["_and_".join(without)] * bool(without)]), size
     if "part1.0.conv.weight" in shapes:
         return "cnn2d", {"image_size": 2 * shapes["part9.1.weight"][0]}
+    if "model.1.weight" in shapes and any(".conv_block." in key for key in shapes):
+        return _recognise_resnet(shapes)
     for key, multiple in (("model.0.weight", False), ("layer0.0.weight", True)):
         if key in shapes and len(shapes[key]) in (4, 5):
             dims = len(shapes[key]) - 2
             channels = {"in_channels": shapes[key][1]}
             return (f"patchgan_{dims}d_multi_scale" if multiple else f"patchgan_{dims}d"), channels
     raise InputError("the entries are those of no network of the X2CT authors")
+
+
+def _recognise_resnet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
+    """CycleGAN's generator, by the numbers of its blocks and channels; a batch norm leaves no bias beside it."""
+    blocks = len({key.split(".")[1] for key in shapes if ".conv_block." in key})
+    last = max((key for key in shapes if key.endswith(".weight")), key=lambda key: int(key.split(".")[1]))
+    channels, in_channels = shapes["model.1.weight"][:2]
+    found = {"in_channels": in_channels, "out_channels": shapes[last][0], "channels": channels, "blocks": blocks}
+    norm = {} if "model.1.bias" in shapes else {"norm": "batch"}
+    return "resnet_9blocks", {**found, **norm}
 
 
 def image_size_of(connection_a: tuple[int, ...]) -> int:

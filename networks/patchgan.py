@@ -23,16 +23,26 @@ class PatchDiscriminator(nn.Module):
         channels: channels of the first convolution; they double from layer to layer, up to 8 times.
         num_layers: number of convolutions between the first and the last one; all but the last of them halve the
             size, as the first one does.
+        padding: of every convolution; CycleGAN's 1 instead of X2CT-GAN's 2.
+        norm: "instance", or "batch", before which convolutions have no bias.
     """
 
-    def __init__(self, spatial_dims: int, in_channels: int, channels: int, num_layers: int) -> None:
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        channels: int,
+        num_layers: int,
+        padding: int = PADDING,
+        norm: str = "instance",
+    ) -> None:
         super().__init__()
         widths = [channels * min(2**i, MAX_CHANNEL_FACTOR) for i in range(num_layers + 1)]
-        layers = [_layer(spatial_dims, in_channels, widths[0], stride=2, norm=False)]
+        layers = [_layer(spatial_dims, in_channels, widths[0], 2, None, padding)]
         for i in range(num_layers):
             stride = 1 if i == num_layers - 1 else 2
-            layers.append(_layer(spatial_dims, widths[i], widths[i + 1], stride, norm=True))
-        score = Convolution(spatial_dims, widths[-1], 1, kernel_size=KERNEL_SIZE, padding=PADDING, conv_only=True)
+            layers.append(_layer(spatial_dims, widths[i], widths[i + 1], stride, norm, padding))
+        score = Convolution(spatial_dims, widths[-1], 1, kernel_size=KERNEL_SIZE, padding=padding, conv_only=True)
         self.layers = nn.Sequential(*layers, score)
         self.apply(normal_init)
 
@@ -81,18 +91,28 @@ class PatchDiscriminator3D(PatchDiscriminator):
 
 
 class PatchDiscriminator2D(PatchDiscriminator):
-    """2-D PatchGAN: judges projections of a volume ("basic2d"; not in the paper, but in the authors' code).
+    """2-D PatchGAN: judges projections of a volume ("basic2d"; not in the paper, but in the authors' code), or images.
 
-    At the defaults it has 2,762,689 parameters.
+    At the defaults it has 2,762,689 parameters. With `padding=1` it is CycleGAN's, which judges patches of 70 x 70
+    pixels (Zhu et al. 2017); MONAI's `PatchDiscriminator` computes the same, without the limit on channels.
 
     Args:
         in_channels: 3 for the projections along D, H and W together, 1 for one image.
         channels: see `PatchDiscriminator`.
         num_layers: see `PatchDiscriminator`.
+        padding: see `PatchDiscriminator`.
+        norm: see `PatchDiscriminator`.
     """
 
-    def __init__(self, in_channels: int = 1, channels: int = 64, num_layers: int = 3) -> None:
-        super().__init__(2, in_channels, channels, num_layers)
+    def __init__(
+        self,
+        in_channels: int = 1,
+        channels: int = 64,
+        num_layers: int = 3,
+        padding: int = PADDING,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__(2, in_channels, channels, num_layers, padding, norm)
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -147,7 +167,9 @@ class MultiScaleDiscriminator(nn.Module):
         return found
 
 
-def _layer(spatial_dims: int, in_channels: int, out_channels: int, stride: int, norm: bool) -> Convolution:
+def _layer(
+    spatial_dims: int, in_channels: int, out_channels: int, stride: int, norm: str | None, padding: int
+) -> Convolution:
     # The authors drop the bias before the 3-D norms, where it has no effect, and keep it before the 2-D ones.
     return Convolution(
         spatial_dims,
@@ -155,8 +177,8 @@ def _layer(spatial_dims: int, in_channels: int, out_channels: int, stride: int, 
         out_channels,
         strides=stride,
         kernel_size=KERNEL_SIZE,
-        padding=PADDING,
-        bias=not norm or spatial_dims == 2,
-        norm="instance" if norm else None,
+        padding=padding,
+        bias=norm is None or (spatial_dims == 2 and norm != "batch"),
+        norm=norm,
         act=("leakyrelu", {"negative_slope": 0.2, "inplace": True}),
     )

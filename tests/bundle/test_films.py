@@ -99,6 +99,8 @@ def test_nothing_of_a_filled_header_is_written_or_printed(tiny_run, tmp_path):
     assert {file.name for file in files} >= {"study_001.nii.gz", "study_001.json", "study_001.png"}
     raw = b"".join(gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes() for file in files)
     told = (done.stdout + done.stderr).encode() + raw
-    words = {word for value in IDENTIFYING.values() for word in value.replace("^", " ").split() if len(word) > 4} - {"upright"}
+    words = {word for value in IDENTIFYING.values() for word in value.replace("^", " ").split() if len(word) > 4} - {
+        "upright"
+    }
     assert words
     assert not [word for word in words if word.encode() in told]

@@ -26,6 +26,9 @@ def test_known_networks():
         "patchgan_3d_multi_scale",
         "patchgan_2d",
         "patchgan_2d_multi_scale",
+        "resnet_9blocks",
+        "resnet_6blocks",
+        "patchgan_70",
     ]
 
 
@@ -54,9 +57,7 @@ def test_spec_survives_copying_and_does_not_hinder_torchscript():
 
 
 def test_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(
-        InputError, match=r"unknown network 'x2ct': choose .* x2ct_biplanar, .*, patchgan_2d_multi_scale$"
-    ):
+    with pytest.raises(InputError, match=r"unknown network 'x2ct': choose .* x2ct_biplanar, .*, patchgan_70$"):
         build_network("x2ct")
 
 

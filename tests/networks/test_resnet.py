@@ -1,0 +1,102 @@
+"""CycleGAN's networks beside the official ones."""
+
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets import PatchDiscriminator as MonaiPatchDiscriminator
+
+from conventions import InputError
+from networks import PatchDiscriminator2D, ResnetGenerator, build_network, from_official, recognise, to_official
+from tests.cyclegan_oracle import CYCLEGAN, image, numbers, parameters
+
+TOLERANCE = 2e-5
+GENERATORS = ("G9_in_c1", "G6_in_c1", "G9_in_c3", "G6_in_c3", "G2_tiny_in_c1", "G6_bn_c1", "G9_in_c1_dropout")
+DISCRIMINATORS = ("D3_in_c1", "D3_in_c3", "D3_bn_c1", "D_n1_in_c1", "D_n5_in_c1")
+
+
+def build(case):
+    args = case["args"]
+    if case["kind"] == "D":
+        return PatchDiscriminator2D(args["cin"], num_layers=args.get("n_layers", 3), padding=1, norm=args["norm"])
+    blocks = args.get("n_blocks", 9 if "9" in args.get("netG", "") else 6)
+    dropout = 0.5 if args.get("dropout") else 0.0
+    return ResnetGenerator(args["cin"], args["cout"], args.get("ngf", 64), blocks, args["norm"], dropout)
+
+
+def official(name, case, network):
+    """Their state dict with the keys that ours has; dropout moves a key of theirs, as of ours."""
+    return from_official(parameters(case["state_dict"], f"{name}/"), network)
+
+
+@pytest.mark.parametrize("name", GENERATORS + DISCRIMINATORS)
+def test_outputs_and_sizes_are_theirs(oracle, name):
+    case = numbers("networks")[name]
+    network = build(case)
+    assert sum(p.numel() for p in network.parameters()) == case["parameters"]
+    network.load_state_dict(official(name, case, network))
+    stored = np.load(CYCLEGAN / "networks.npz")
+    network.eval()
+    for run in case["runs"]:
+        shape = tuple(int(n) for n in run["tag"].rsplit("/", 1)[1].split("x"))
+        with torch.no_grad():
+            out = network(image(run["tag"], shape)).numpy()
+        difference = np.abs(out - stored[f"{run['tag']}/out"]).max()
+        print(f"{run['tag']}: largest difference {difference:.3g}")
+        assert difference <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_checkpoint_is_recognised_and_goes_both_ways(oracle, name):
+    case = numbers("networks")[name]
+    theirs = parameters(case["state_dict"], f"{name}/")
+    found, arguments = recognise(theirs)
+    network = build_network(found, **arguments, dropout=0.5 if case["args"].get("dropout") else 0.0)
+    back = to_official(from_official(theirs, network), network)
+    assert {key: tuple(value.shape) for key, value in back.items()} == {k: tuple(s) for k, s in case["state_dict"]}
+    assert all(torch.equal(back[key], theirs[key]) for key in theirs)
+
+
+def test_running_statistics_of_2018_and_parallel_prefixes_are_dropped(oracle):
+    case = numbers("networks")["G2_tiny_in_c1"]
+    theirs = parameters(case["state_dict"], "G2_tiny_in_c1/")
+    old = {f"module.{key}": value for key, value in theirs.items()}
+    for layer in (2, 5, 8):
+        old |= {
+            f"module.model.{layer}.running_mean": torch.zeros(8),
+            f"module.model.{layer}.running_var": torch.ones(8),
+        }
+    network = build(case)
+    converted = from_official(old, network)
+    assert all(torch.equal(converted[key], theirs[key]) for key in theirs)
+
+
+def test_the_discriminator_is_monai_s_too():
+    torch.manual_seed(0)
+    ours = build_network("patchgan_70")
+    theirs = MonaiPatchDiscriminator(
+        spatial_dims=2, channels=64, in_channels=1, num_layers_d=3, kernel_size=4, norm="INSTANCE", bias=True, padding=1
+    )
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    batch = torch.randn(2, 1, 70, 90)
+    torch.testing.assert_close(ours(batch), theirs(batch)[-1], atol=0, rtol=0)
+
+
+def test_training_and_evaluation_give_the_same(oracle):
+    network = ResnetGenerator(channels=4, blocks=1)
+    batch = torch.randn(1, 1, 16, 20)
+    torch.testing.assert_close(network.train()(batch), network.eval()(batch), atol=0, rtol=0)
+
+
+def test_weights_start_as_published():
+    network = ResnetGenerator(channels=32, blocks=2)
+    weights = torch.cat([p.flatten() for n, p in network.named_parameters() if n.endswith("weight")])
+    assert float(weights.std()) == pytest.approx(0.02, rel=0.02)
+
+
+def test_what_does_not_fit_is_said():
+    with pytest.raises(InputError, match="30 x 32 pixels cannot be translated, since sides must be multiples of 4"):
+        ResnetGenerator(channels=4, blocks=1)(torch.zeros(1, 1, 30, 32))
+    with pytest.raises(InputError, match="unknown norm 'layer'"):
+        ResnetGenerator(norm="layer")
+    with pytest.raises(InputError, match="at least 1 channel and 1 block"):
+        ResnetGenerator(blocks=0)
