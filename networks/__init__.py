@@ -9,6 +9,7 @@ from .patchgan import PatchDiscriminator2D as PatchDiscriminator2D
 from .patchgan import PatchDiscriminator3D as PatchDiscriminator3D
 from .registry import NETWORKS as NETWORKS
 from .registry import build_network as build_network
+from .registry import load_network as load_network
 from .resnet import ResnetGenerator as ResnetGenerator
 from .unet import ReplicateUNet as ReplicateUNet
 from .x2ct import SingleViewGenerator as SingleViewGenerator

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
+import pickle
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import torch
 from monai.utils import ComponentStore
 from torch import nn
 
@@ -90,3 +95,38 @@ def build_network(name: str, **overrides: Any) -> nn.Module:
         "arguments": {k: list(v) if isinstance(v, tuple) else v for k, v in arguments.arguments.items()},
     }
     return network
+
+
+def load_network(checkpoint: str | os.PathLike[str]) -> nn.Module:
+    """The network that the record beside a checkpoint describes, with the checkpoint's weights.
+
+    Args:
+        checkpoint: bare state dict; its record is the JSON file of the same name.
+
+    Returns:
+        The network, in evaluation mode; it also has the record's `image_size` as an attribute, where there is one.
+
+    Raises:
+        InputError: where a file is missing or damaged, or the two do not belong together.
+    """
+    file = Path(checkpoint)
+    record = file.with_suffix(".json")
+    try:
+        said = json.loads(record.read_text(encoding="utf-8"))
+        network = build_network(said["network"]["name"], **said["network"]["arguments"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{record}: does not say which network {file.name} is; give a model with its record"
+        ) from error
+    try:
+        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{file}: holds no weights of the network its record names ({reason}); copy it again"
+        ) from error
+    if "image_size" in said:
+        network.image_size = said["image_size"]
+    return network.eval()

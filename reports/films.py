@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from conventions import Keys, View, set_aside, write_atomically
 
@@ -80,9 +81,13 @@ class FilmReport:
         output_dir: folder of the figures and the table; files of an earlier run are renamed.
         dataset: a `cohort.TolerantDataset`.
         explain: whether to draw the films alone too, larger, as `<case>_films.png`.
+        keep_shown: whether to keep what the network was shown, `<case>_<view>_shown.png`, 16 bit.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], dataset: Any, explain: bool = False) -> None:
+    def __init__(
+        self, output_dir: str | os.PathLike[str], dataset: Any, explain: bool = False, keep_shown: bool = False
+    ) -> None:
+        self.keep_shown = keep_shown
         self.output_dir = Path(output_dir)
         self.dataset = dataset
         self.explain = explain
@@ -101,12 +106,21 @@ class FilmReport:
             self._draw(f"{case}.png", film_figure(films, image, volume[0], f"{case}: synthetic CT from radiographs"))
             if self.explain:
                 self._draw(f"{case}_films.png", film_figure(films, image, None, case))
+            if self.keep_shown:
+                for film, plane in zip(films, image, strict=True):
+                    self._keep(f"{case}_{film.view}_shown.png", plane)
             print("\n".join(self._said(case, films)))
 
     def finish(self) -> None:
         """End the program with `SOME_FAILED` where a case could not be read; for the last step of a run."""
         if self.dataset.problems:
             raise SystemExit(SOME_FAILED)
+
+    def _keep(self, name: str, plane: np.ndarray) -> None:
+        path = self.output_dir / name
+        picture = Image.fromarray(np.rint(plane.clip(0, 1) * 65535).astype(np.uint16))
+        set_aside(path)
+        write_atomically(path, lambda part: picture.save(part, format="PNG"))
 
     def _draw(self, name: str, figure: Figure) -> None:
         set_aside(self.output_dir / name)

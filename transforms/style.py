@@ -9,6 +9,8 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Transform
+from torch import nn
+from torch.nn.functional import interpolate
 
 from conventions import InputError, View
 from drr import preset
@@ -16,7 +18,14 @@ from drr import preset
 from .dictionary import EachKey
 from .films.reference import QUANTILES, box_of_tones, lung_place, tone_quantiles
 
-METHODS = ("none", "histogram")
+LEARNED = ("cyclegan", "fastcut")
+METHODS = ("none", "histogram", *LEARNED)
+
+WARNING = (
+    "translated by a network, which can add findings and take them away; the translated film is for the model's eyes "
+    "alone"
+)
+"""Cohen et al., MICCAI 2018: matching distributions invents what one of them has more of."""
 
 COMPARED = np.arange(5, 100)
 """Numbers of the quantiles that are matched, in per cent; what is darker or brighter goes straight to the ends, for a
@@ -30,16 +39,21 @@ class StyleTransfer(Transform):
     are as bright as in the median of the reference; black stays black. It comes after `MatchFieldOfView`, which lays
     the lungs there.
 
+    `cyclegan` and `fastcut` put each film through a network that was trained between films and such radiographs, and
+    say in each film's record what that is worth.
+
     Args:
-        method: "none" leaves films as they are, or "histogram".
+        method: "none" leaves films as they are; "histogram", "cyclegan" or "fastcut".
         geometry: name of the preset that the model was trained for, as the next two.
         curve: HU -> mu curve.
         film: film style.
         anchor: how its volumes were laid on the grid, see `ResampleToGrid`.
         views: which views are given, in order.
+        network: translator of the learned methods, (B, 1, rows, columns) in [-1, 1] to the same. Its attribute
+            `image_size`, where it has one, is the size it is shown.
 
     Raises:
-        InputError: where a name is unknown.
+        InputError: where a name is unknown, or a learned method has no network.
     """
 
     def __init__(
@@ -50,9 +64,15 @@ class StyleTransfer(Transform):
         film: str = "x2ct",
         anchor: str = "head",
         views: Sequence[str] = tuple(View),
+        network: nn.Module | None = None,
     ) -> None:
         if method not in METHODS:
             raise InputError(f"unknown style transfer {method!r}: choose one of {', '.join(METHODS)}")
+        if method in LEARNED and network is None:
+            raise InputError(
+                f"style transfer {method!r} needs a translator; give --style_checkpoint, or choose histogram"
+            )
+        self.network = network
         self.method = method
         self.views = tuple(View(view) for view in views)
         self.quantiles = [tone_quantiles(geometry, curve, film, view) for view in self.views]
@@ -80,10 +100,32 @@ class StyleTransfer(Transform):
             )
         if self.method == "none":
             return image
-        planes = torch.as_tensor(image).cpu().float().numpy()
-        matched = np.stack([self._match(plane, i) for i, plane in enumerate(planes)])
-        result = torch.from_numpy(matched).to(image.device)
-        return MetaTensor(result, meta=image.meta) if isinstance(image, MetaTensor) else result
+        if self.method in LEARNED:
+            result = self._translate(torch.as_tensor(image).as_subclass(torch.Tensor).float())
+        else:
+            planes = torch.as_tensor(image).cpu().float().numpy()
+            matched = np.stack([self._match(plane, i) for i, plane in enumerate(planes)])
+            result = torch.from_numpy(matched).to(image.device)
+        if not isinstance(image, MetaTensor):
+            return result
+        for film in image.meta.get("films", []):
+            film.record.changed("style", f"{self.method}: brought to the tones of the model's radiographs")
+            if self.method in LEARNED:
+                film.record.doubt("style", WARNING)
+        return MetaTensor(result, meta=image.meta)
+
+    def _translate(self, image: torch.Tensor) -> torch.Tensor:
+        """Put each view through the network, in the size it was trained for."""
+        assert self.network is not None
+        planes, size = image[:, None], getattr(self.network, "image_size", image.shape[-1])
+        if size != image.shape[-1]:
+            planes = interpolate(planes, (size, size), mode="bilinear", antialias=True)
+        device = next(self.network.parameters()).device
+        with torch.no_grad():
+            planes = (self.network.eval()(2 * planes.to(device) - 1).cpu() + 1) / 2
+        if size != image.shape[-1]:
+            planes = interpolate(planes, tuple(image.shape[-2:]), mode="bilinear", antialias=True)
+        return planes[:, 0].clip(0, 1).to(image.device)
 
     def _match(self, plane: np.ndarray, view: int) -> np.ndarray:
         """Bring the quantiles of what is not black around the lungs to the reference's."""
@@ -113,6 +155,8 @@ class StyleTransferd(EachKey):
         film: str = "x2ct",
         anchor: str = "head",
         views: Sequence[str] = tuple(View),
+        network: nn.Module | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, StyleTransfer(method, geometry, curve, film, anchor, views), allow_missing_keys)
+        transfer = StyleTransfer(method, geometry, curve, film, anchor, views, network)
+        super().__init__(keys, transfer, allow_missing_keys)

@@ -7,8 +7,10 @@ import json
 import nibabel
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from networks import build_network
 from tests.bundle.conftest import ROOT, command
 from tests.film_phantom import films
 from tests.transforms.films.film_files import IDENTIFYING, stored, write
@@ -104,3 +106,18 @@ def test_nothing_of_a_filled_header_is_written_or_printed(tiny_run, tmp_path):
     }
     assert words
     assert not [word for word in words if word.encode() in told]
+
+
+def test_a_translator_is_given_by_its_file_and_warned_of(tiny_run, tmp_path):
+    network = build_network("resnet_6blocks", channels=4, blocks=1)
+    torch.save(network.state_dict(), tmp_path / "to_drr.pt")
+    (tmp_path / "to_drr.json").write_text(json.dumps({"network": network.spec, "image_size": 32}))
+    pa, lateral = (write_film(tmp_path / f"{i}.png", film) for i, film in enumerate(films(0)))
+    options = {"pa": pa, "lateral": lateral, "style_transfer": "cyclegan"}
+    done = infer(tiny_run, tmp_path, tmp_path / "out", style_checkpoint=tmp_path / "to_drr.pt", **options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "doubt    style: translated by a network, which can add findings" in done.stdout
+    assert (tmp_path / "out" / "synthetic_ct_pa_shown.png").exists()
+    done = infer(tiny_run, tmp_path, tmp_path / "none", **options)
+    assert done.returncode == 1
+    assert "to_drr.json: does not say which network" in done.stderr.splitlines()[-1]

@@ -1,11 +1,15 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from scipy.ndimage import gaussian_filter
 from skimage.exposure import match_histograms
 
 from conventions import InputError, View
 from transforms import StyleTransfer, StyleTransferd
+from transforms.films.record import DecisionRecord
 from transforms.films.reference import lung_place, tone_quantiles
 
 RECIPE = {"geometry": "chest", "curve": "water", "film": "linear"}
@@ -72,7 +76,7 @@ def test_the_meta_goes_along_and_views_may_be_one(film):
 
 
 def test_what_cannot_be_done_is_said():
-    with pytest.raises(InputError, match="unknown style transfer 'cubist': choose one of none, histogram"):
+    with pytest.raises(InputError, match="unknown style transfer 'cubist': choose one of none, histogram, cyclegan"):
         StyleTransfer("cubist")
     with pytest.raises(InputError, match="no reference tones for 'chest water sepia'"):
         StyleTransfer("histogram", "chest", "water", "sepia")
@@ -80,3 +84,39 @@ def test_what_cannot_be_done_is_said():
         StyleTransfer("histogram", **WHOLE)(torch.full((2, 8, 8), 0.3))
     with pytest.raises(InputError, match=r"1 radiograph\(s\)"):
         StyleTransfer("histogram", **WHOLE)(torch.rand(1, 8, 8))
+
+
+class Halving(torch.nn.Module):
+    """Halves what lies over black, and keeps the size of what it was shown."""
+
+    def __init__(self, image_size=None):
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.tensor(0.5))
+        if image_size:
+            self.image_size = image_size
+
+    def forward(self, x):
+        self.shape = tuple(x.shape)
+        return self.share * (x + 1) - 1
+
+
+@pytest.mark.parametrize("size", [None, 64, 128])
+def test_a_network_translates_each_view_and_the_record_says_so(film, size):
+    record = DecisionRecord("a.png")
+    image = MetaTensor(film, meta={"films": [SimpleNamespace(record=record)]})
+    network = Halving(size)
+    out = StyleTransfer("cyclegan", **WHOLE, network=network)(image)
+    smooth = gaussian_filter(film, (0, 3, 3)) if size == 128 else film
+    wanted = smooth[:, 20:40, 20:40] / 2
+    shown = gaussian_filter(out.numpy(), (0, 3, 3)) if size == 128 else out.numpy()
+    np.testing.assert_allclose(shown[:, 20:40, 20:40], wanted, atol=0.01)
+    assert network.shape == (2, 1, size or 64, size or 64)
+    assert out.shape == film.shape
+    assert out.meta["films"] is image.meta["films"]
+    assert [d.kind for d in record.decisions] == ["changed", "doubt"]
+    assert "can add findings and take them away" in record.doubts[0].text
+
+
+def test_a_learned_method_needs_its_network():
+    with pytest.raises(InputError, match="style transfer 'fastcut' needs a translator; give --style_checkpoint"):
+        StyleTransfer("fastcut", **WHOLE)
