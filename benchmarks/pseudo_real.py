@@ -7,13 +7,17 @@ Method: Each CT of the folds test and validation is rendered as films, three tim
 preset's (SDD up to 60 mm, turned up to 3 degrees, tilted up to 2, off centre up to 8 mm), a logistic curve of density
 as film has it (slope 8 to 12 at a density of 0.3 to 0.4), quantum noise of 20,000 photons, scatter (30 to 40 % with a
 sigma of 0.08 of the height), sharpening with a narrow mask (0.01 of the height, strength 1.5), a collimated border on
-two sides and an L in a corner. Training never saw this: `RandFilm` draws gammas instead of logistic curves, at most 25
-% of a haze of 0.15, a mask of 0.03 of at most 1, and its noise is none of photons. The films cover the detector of the
-model's geometry and are taken as they lie, so that the truth is the CT on the model's grid and the figures tell of the
-look and of small errors of geometry alone; for the place see "Field of view". "Own" are the radiographs that the model
-was trained on, the best to be had. Figures are means over the CTs, of the means over their films; in brackets the 95 %
-interval of 2000 bootstrap samples of the CTs. PSNR has its peak at the width of the HU window, SSIM is 3-D, MAE in HU.
-The mean training volume is what reading nothing gives.
+two sides and an L in a corner. `RandFilm` draws none of these looks: its gammas with a smooth step mixed in stay more
+than 0.1 away from each of these curves somewhere, its haze is at most 25 % of a sigma of 0.15, its mask 0.03 wide and
+of strength 1 at most, its noise none of photons, its marks random squares. Borders are as narrow as some that it draws,
+and but for the SDD the geometry is off by no more than film_randomised.json varies it: the randomised model has seen
+such geometry, the other at most what augmented.json gives. The films cover the detector of the model's geometry and are
+taken as they lie, so that the truth is the CT on the model's grid and the figures tell of the look and of small errors
+of geometry alone; for the place see "Field of view". "Own" are the radiographs that the model was trained on, the best
+to be had. Figures are means over the CTs, of the means over their films; in brackets the 95 % interval of 2000
+bootstrap samples of the CTs. PSNR has its peak at the width of the HU window, SSIM is 3-D, MAE in HU. The mean training
+volume is what reading nothing gives. A model that has seen a patient of the fold test is refused; the fold validation
+has chosen the weights of each model.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.report import replace_section
-from cohort import load_datalist
+from cohort import load_datalist, patient_keys
 from conventions import InputError, View, hu_to_unit, report_input_errors, unit_to_hu
 from drr import VolumeGrid, geometry_tensor, hu_to_mu, perturb_geometry, preset, project, to_film
 from engines.checkpoint import load_model, read_record
@@ -49,12 +53,13 @@ class Model:
 
     Args:
         checkpoint: with its record beside it.
+        held_out: keys of patients that it must not have seen.
 
     Raises:
-        InputError: where one of the two is missing.
+        InputError: where one of the two is missing, or a patient was seen.
     """
 
-    def __init__(self, checkpoint: str) -> None:
+    def __init__(self, checkpoint: str, held_out: Sequence[str] = ()) -> None:
         record = read_record(checkpoint)
         if record is None:
             raise InputError(f"{checkpoint}: has no record beside it; give a model that training wrote")
@@ -64,7 +69,7 @@ class Model:
         self.window = tuple(record["hu_window"])
         spec = record["network"]
         network = build_network(spec["name"], **spec["arguments"])
-        self.network = load_model(network, checkpoint, record)
+        self.network = load_model(network, checkpoint, record, held_out)
 
     @property
     def recipe(self) -> tuple[str, str, str, str]:
@@ -192,9 +197,10 @@ def run(
         repeats: films of each CT.
         output: the page that the section belongs to; the picture goes to images/ beside it.
     """
-    models = {"trained on own radiographs": Model(checkpoint)}
+    held_out = patient_keys([load_datalist(manifest, "test")])
+    models = {"trained on own radiographs": Model(checkpoint, held_out)}
     if randomised:
-        models["trained with film_randomised.json"] = Model(randomised)
+        models["trained with film_randomised.json"] = Model(randomised, held_out)
     first, *others = models.values()
     if any(other.recipe != first.recipe or other.grid != first.grid for other in others):
         raise InputError(f"{randomised}: was trained for another recipe than {checkpoint}; train both alike")

@@ -19,7 +19,7 @@ _SEPARATOR = re.compile("::|#")
 
 
 def check_options(argv: Sequence[str]) -> None:
-    """Refuse a key, given as `--key value` or in an overlay, that no config has and none refers to.
+    """Refuse a key, given as `--key value` or in an overlay, that no job has and no config refers to.
 
     MONAI takes any key without a word, so that a misspelt `--max_epoch 5` would train for all epochs.
 
@@ -37,10 +37,10 @@ def check_options(argv: Sequence[str]) -> None:
     if any(content is None for content in contents):
         return  # MONAI says what is wrong with the file
     base, text = contents[0] or {}, " ".join(json.dumps(content) for content in contents)
-    jobs = {key for file in files[0].parent.glob("*.json") for key in _keys_of_job(file)}  # an overlay is for several
+    # Overlays and options are given to several jobs alike.
+    known = _OF_MONAI | set(base) | {key for file in files[0].parent.glob("*.json") for key in _keys_of_job(file)}
     sources = {str(file): content or {} for file, content in zip(files[1:], contents[1:], strict=True)}
     for source, keys in {**sources, "the command": given}.items():
-        known = _OF_MONAI | set(base) | (jobs if source in sources else set())
         for key in keys:
             name = _SEPARATOR.split(key)[0]
             if name in known or re.search(rf"[@%]{re.escape(name)}\b", text):

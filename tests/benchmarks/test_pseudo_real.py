@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from benchmarks import pseudo_real
-from cohort import split_cohort
+from cohort import load_datalist, patient_keys, split_cohort
 from cohort.generate import write_phantoms
 from conventions import InputError, hu_to_unit
 from metrics import psnr
 from networks import build_network
 from tests.bundle.conftest import TINY
-from transforms import RayCastDRR, ReadVolume, ResampleToGrid
+from transforms import RandFilm, RayCastDRR, ReadVolume, ResampleToGrid
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,28 @@ def test_a_model_without_its_record_is_refused(checkpoint, tmp_path):
     (tmp_path / "model.pt").write_bytes(checkpoint.read_bytes())
     with pytest.raises(InputError, match="has no record beside it"):
         pseudo_real.Model(str(tmp_path / "model.pt"))
+
+
+def test_a_model_that_has_seen_a_test_patient_is_refused(checkpoint, cohort, tmp_path):
+    seen = tmp_path / "model.pt"
+    seen.write_bytes(checkpoint.read_bytes())
+    record = json.loads(checkpoint.with_suffix(".json").read_text())
+    record["patients"] = patient_keys([load_datalist(cohort, "test")])
+    seen.with_suffix(".json").write_text(json.dumps(record))
+    for models in ([seen], [checkpoint, seen]):
+        with pytest.raises(InputError, match="was trained or chosen on 1 of the 1 patients"):
+            pseudo_real.run(str(models[0]), str(cohort), *map(str, models[1:]), output=str(tmp_path / "page.md"))
+    assert not (tmp_path / "page.md").exists()
+
+
+def test_randomisation_draws_none_of_the_tone_curves():
+    """As the method says, of as many as a long training would draw."""
+    tones = np.linspace(0, 1, 201)
+    draw = RandFilm(1.0, haze=0, blur=0, noise=0, sharpening=0, border=0, marker=0).set_random_state(0)
+    ramp = torch.from_numpy(tones)[None, None].float()
+    drawn = np.stack([draw(ramp).numpy()[0, 0] for _ in range(2000)])
+    for slope in (8, 10, 12):
+        for middle in (0.3, 0.35, 0.4):
+            curve = 1 / (1 + np.exp(-slope * (tones - middle)))
+            curve = (curve - curve[0]) / (curve[-1] - curve[0])
+            assert np.abs(drawn - curve).max(1).min() > 0.1

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import CacheDataset, MetaTensor
+from monai.transforms import Compose
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
+from cohort import SeededDataset
 from conventions import InputError
 from tests.film_phantom import films
 from transforms import RandFilm, RandFilmd
@@ -33,6 +35,21 @@ def test_the_random_state_alone_decides(image):
     keyed = RandFilmd("image").set_random_state(3)({"image": image, "label": 1})
     np.testing.assert_array_equal(keyed["image"].numpy(), one)
     assert keyed["label"] == 1
+
+
+def test_seed_epoch_and_case_alone_decide(image):
+    data = [{"image": image, "case": f"case {i}"} for i in range(3)]
+
+    def cases(seed):
+        return SeededDataset(CacheDataset(data, Compose([RandFilmd("image")]), progress=False), seed)
+
+    dataset = cases(0)
+    first = dataset[1, 2]["image"].numpy()
+    dataset[1, 0]
+    np.testing.assert_array_equal(dataset[1, 2]["image"].numpy(), first)
+    np.testing.assert_array_equal(cases(0)[1, 2]["image"].numpy(), first)
+    for other in (dataset[2, 2], dataset[1, 1], cases(1)[1, 2]):
+        assert np.abs(other["image"].numpy() - first).max() > 0.01
 
 
 def test_everything_stays_in_range_and_nothing_is_mirrored(image):
