@@ -15,3 +15,7 @@ from .split import FOLDS as FOLDS
 from .split import MANIFEST_NAME as MANIFEST_NAME
 from .split import split_cohort as split_cohort
 from .tolerant import TolerantDataset as TolerantDataset
+from .unpaired import UnpairedDataset as UnpairedDataset
+from .unpaired import UnpairedSampler as UnpairedSampler
+from .unpaired import check_folders as check_folders
+from .unpaired import prepared_films as prepared_films

@@ -2,6 +2,7 @@
 
 from .adversary import Adversary as Adversary
 from .announcement import Announcement as Announcement
+from .announcement import TranslationAnnouncement as TranslationAnnouncement
 from .announcement import expected_bytes as expected_bytes
 from .checkpoint import describe_model as describe_model
 from .checkpoint import load_model as load_model
@@ -10,8 +11,10 @@ from .distributed import join_processes as join_processes
 from .ema import ExponentialAverage as ExponentialAverage
 from .epoch_seeds import EpochSeeds as EpochSeeds
 from .evaluator import X2CTEvaluator as X2CTEvaluator
+from .fastcut_trainer import FastCUTTrainer as FastCUTTrainer
 from .image_pool import ImagePool as ImagePool
 from .model_saver import ModelSaver as ModelSaver
+from .polarity import PolarityCheck as PolarityCheck
 from .progress import ProgressBar as ProgressBar
 from .resume import Resume as Resume
 from .run_recorder import RunRecorder as RunRecorder
@@ -19,3 +22,4 @@ from .run_recorder import describe_run as describe_run
 from .schedule import ConstantThenLinear as ConstantThenLinear
 from .summary import SummaryWriter as SummaryWriter
 from .trainer import X2CTTrainer as X2CTTrainer
+from .translator_saver import TranslatorSaver as TranslatorSaver

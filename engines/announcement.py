@@ -68,6 +68,9 @@ class Announcement:
             len(self.train_data),
             len(self.val_data),
         )
+        self._say_where(engine)
+
+    def _say_where(self, engine: Any) -> None:
         logger.info(
             "epochs %d to %d of %d steps each; everything is written to %s",
             engine.state.epoch + 1,
@@ -109,6 +112,32 @@ class Announcement:
             timedelta(seconds=round(took)),
             100 * self.waited / max(took, 1e-9),
         )
+
+
+class TranslationAnnouncement(Announcement):
+    """The same for a training of translators between films and radiographs of CTs.
+
+    Args:
+        films: the films.
+        cases: the CTs.
+        output_dir: where things are written, to be named.
+    """
+
+    def __init__(self, films: Sequence[Any], cases: Sequence[Any], output_dir: str) -> None:
+        super().__init__(films, cases, output_dir)
+
+    def _say_what(self, engine: Any) -> None:
+        logger.info(
+            "training a translator of %.1f M parameters on %s: %d films, %d CTs",
+            _count(bare(engine.network)) / 1e6,
+            engine.state.device,
+            len(self.train_data),
+            len(self.val_data),
+        )
+        self._say_where(engine)
+
+    def _get(self, engine: Any) -> None:
+        self.waited += time.monotonic() - self.asked
 
 
 def expected_bytes(trainer: Any, image: torch.Tensor, label: torch.Tensor) -> int:

@@ -1,31 +1,39 @@
-"""Training of CycleGAN between radiographs computed of CTs and real films."""
+"""Training of CycleGAN between real films and radiographs computed of CTs."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.engines import Trainer
 from monai.engines.utils import IterationEvents
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from conventions import InputError, Keys
+from conventions import Keys
 
+from .distributed import bare, exchanging
 from .ema import ExponentialAverage
 from .image_pool import ImagePool
+from .polarity import POLARITY
 from .precision import Precision
-from .steps import place_in_group, refuse_nan
+from .steps import correlation, images_of, place_in_group, refuse_nan, wide
 
-DOMAINS = ("drr", "real")
+REAL, DRR = "real", "drr"
+DOMAINS = (REAL, DRR)
+"""Films and radiographs computed of CTs: keys of a batch, and of everything that there is one of for each."""
+
 GENERATORS, DISCRIMINATORS = "generators", "discriminators"
 
-POLARITY_STEPS = 200
-"""Over which the correlation of films with their translations is averaged before it is judged."""
+JOINED_ON = ("cuda",)
+"""Devices on which one batch of two images is faster than two of one; on a CPU it was measured to be slower."""
+
+Images = dict[str, torch.Tensor]
+"""Domain -> images (B, 1, rows, columns) in [-1, 1]."""
 
 
 class CycleGANTrainer(Trainer):
@@ -34,36 +42,41 @@ class CycleGANTrainer(Trainer):
     In each iteration all translations are made once; both generators are stepped together with the discriminators
     frozen; then both discriminators are stepped together, on translations made before the generators' update, or on
     earlier ones from a pool of each domain (Zhu et al., ICCV 2017). Every weighted term stands in `state.output` under
-    its name: `adversarial_*`, `cycle_*`, `identity_*` and `discriminator_*` of the two domains, beside `loss`, the sum
-    of the generators' terms, and the images.
+    its name: `adversarial_*`, `cycle_*`, `identity_*`, `structure_*` and `discriminator_*`, each of the domain in which
+    it is taken, beside `loss`, the sum of the generators' terms; `polarity`; and, in [-1, 1], the images `real` and
+    `drr` and their translations `fake_real` and `fake_drr`.
 
-    A generator's two independent inputs go through it in one batch, and so do a discriminator's real and false images:
-    instance norm works on each image alone, so nothing but rounding changes.
+    On a GPU a generator's two inputs that do not depend on each other go through it in one batch, and so do a
+    discriminator's real and false images: instance norm works on each image alone, so nothing but rounding changes.
+    Networks with batch norms are called for each of them, and so are all on a CPU, where one batch is slower.
 
     Args:
         device: where to run.
         max_epochs: number of epochs.
-        train_data_loader: batches with `drr` and `real`, (B, 1, rows, columns) each in [0, 1], bright = dense, which
+        train_data_loader: batches with `real` and `drr`, (B, 1, rows, columns) each in [0, 1], bright = dense, which
             have nothing to do with each other.
-        to_drr: generator from films to DRRs, of images in [-1, 1]: the one that is used afterwards.
+        to_drr: generator from films to DRRs, of images in [-1, 1]: the one that is used afterwards. This and the other
+            networks may be in `DistributedDataParallel`.
         to_real: generator from DRRs to films.
         drr_discriminator: tells DRRs from translated films.
         real_discriminator: tells films from translated DRRs.
         optimizer: of both generators.
         discriminator_optimizer: of both discriminators.
         adversarial_loss: `(scores, target_is_real, for_discriminator) -> scalar`, for example `losses.LSGANLoss`.
-        cycle_loss: `(images, cycled, unchanged) -> {name: weighted scalar}`, for example `losses.CycleLoss`.
+        cycle_loss: `(images, cycled, unchanged) -> {name: weighted scalar}` with an attribute `identity`, which is 0
+            where `unchanged` is not needed, for example `losses.CycleLoss`.
         pools: domain -> pool of translated images of that domain; None shows the new ones.
+        structure_loss: `(image, translation) -> scalar`, for example `losses.GradientCorrelationLoss`.
+        structure_weight: its weight; 0 leaves it out, as the paper does.
         ema: running average of `to_drr`, updated after every step of it.
-        accumulation_steps: batches whose gradients are averaged into one step.
+        accumulation_steps: batches whose gradients are averaged into one step, at the end of an epoch fewer.
         clip_norm: largest norm of the gradients of both generators, and of both discriminators; None leaves them.
         precision: "fp32", "bf16", or "fp16" with scaled gradients; losses are always taken in fp32.
-        polarity_steps: steps over which films are held against their translations; 0 does not look.
-        epoch_length, non_blocking, train_handlers, decollate: as in MONAI's trainers.
+        epoch_length, non_blocking, train_handlers: as in MONAI's trainers.
 
     Raises:
-        InputError: where the precision is unknown; while running, where a loss is not finite, or translations have
-            come out inverted.
+        ValueError: where a weight comes without its loss.
+        InputError: where the precision is unknown; while running, where a loss is not finite or images do not fit.
     """
 
     def __init__(
@@ -80,16 +93,18 @@ class CycleGANTrainer(Trainer):
         adversarial_loss: Callable[..., torch.Tensor],
         cycle_loss: Callable[..., Mapping[str, torch.Tensor]],
         pools: Mapping[str, ImagePool] | None = None,
+        structure_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        structure_weight: float = 0.0,
         ema: ExponentialAverage | None = None,
         accumulation_steps: int = 1,
         clip_norm: float | None = None,
         precision: str = "fp32",
-        polarity_steps: int = POLARITY_STEPS,
         epoch_length: int | None = None,
         non_blocking: bool = False,
         train_handlers: Sequence[Any] | None = None,
-        decollate: bool = False,
     ) -> None:
+        if structure_weight and structure_loss is None:
+            raise ValueError("structure_weight needs structure_loss")
         super().__init__(
             device=device,
             max_epochs=max_epochs,
@@ -97,123 +112,104 @@ class CycleGANTrainer(Trainer):
             epoch_length=epoch_length,
             non_blocking=non_blocking,
             handlers=train_handlers,
-            decollate=decollate,
+            decollate=False,
         )
-        self.generators = nn.ModuleDict({"drr": to_drr, "real": to_real})
-        self.discriminators = nn.ModuleDict({"drr": drr_discriminator, "real": real_discriminator})
+        self.network = to_drr
+        self.generators = nn.ModuleDict({REAL: to_real, DRR: to_drr})
+        self.discriminators = nn.ModuleDict({REAL: real_discriminator, DRR: drr_discriminator})
         self.optimizer = optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.adversarial_loss = adversarial_loss
-        self.cycle_loss = cycle_loss
+        self.cycle_loss: Any = cycle_loss
         self.pools = dict(pools) if pools is not None else {name: ImagePool(0) for name in DOMAINS}
+        self.structure_loss = structure_loss
+        self.structure_weight = structure_weight
         self.ema = ema
         self.accumulation_steps = accumulation_steps
         self.clip_norm = clip_norm
         optimizers = {GENERATORS: optimizer, DISCRIMINATORS: discriminator_optimizer}
         self.precision = Precision(precision, torch.device(device).type, optimizers)
-        self.polarities: deque[float] = deque(maxlen=polarity_steps)
-
-    @property
-    def network(self) -> nn.Module:
-        """The generator that is used afterwards."""
-        return self.generators["drr"]
 
     def _iteration(self, engine: Any, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         """One step of both generators and of both discriminators."""
-        images = {}
-        for name in DOMAINS:
-            image = batchdata[name].to(self.state.device, non_blocking=self.non_blocking)
-            images[name] = 2 * (image.as_tensor() if isinstance(image, MetaTensor) else image) - 1
+        images = dict(zip(DOMAINS, images_of(batchdata, DOMAINS, self.state, self.non_blocking), strict=True))
         self.state.output = dict(images)
         first, last, share = place_in_group(self.state, self.accumulation_steps)
         fakes = self._step_generators(images, first, last, share)
         self._step_discriminators(images, fakes, first, last, share)
         if last and self.ema is not None:
             self.ema.update_parameters(self.network)
-        self._check_polarity(images["real"], fakes["drr"])
+        polarities = [correlation(images[name], fakes[other]) for name, other in _BOTH_WAYS]
+        self.state.output[POLARITY] = torch.stack(polarities).min()
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
 
-    def _translate(
-        self, images: Mapping[str, torch.Tensor]
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, torch.Tensor] | None]:
-        """Translated images by the domain they belong to now, cycled ones, and those translated to their own domain."""
-        identity = bool(getattr(self.cycle_loss, "identity", True))
-        fakes, unchanged, cycled = {}, {}, {}
-        for name, other in (("drr", "real"), ("real", "drr")):
-            if identity:
-                both = self.generators[name](torch.cat([images[other], images[name]]))
-                fakes[name], unchanged[name] = both.split([len(images[other]), len(images[name])])
-            else:
-                fakes[name] = self.generators[name](images[other])
-        for name, other in (("drr", "real"), ("real", "drr")):
-            cycled[name] = self.generators[name](fakes[other])
+    def _translate(self, images: Images) -> tuple[Images, Images, Images | None]:
+        """Translations, each by the domain it is now of; images there and back; images to their own domain."""
+        identity = bool(self.cycle_loss.identity)
+        fakes, unchanged = {}, {}
+        for name, other in _BOTH_WAYS:
+            inputs = [images[other], images[name]] if identity else [images[other]]
+            fakes[name], *own = map(wide, _together(self.generators[name], inputs))
+            unchanged[name] = own[0] if own else fakes[name]
+        cycled = {name: wide(self.generators[name](fakes[other])) for name, other in _BOTH_WAYS}
         return fakes, cycled, unchanged if identity else None
 
-    def _step_generators(
-        self, images: Mapping[str, torch.Tensor], first: bool, last: bool, share: float
-    ) -> dict[str, torch.Tensor]:
+    def _step_generators(self, images: Images, first: bool, last: bool, share: float) -> Images:
         self.generators.train()
+        # Frozen, so that the generators' step leaves no gradients in them.
         self.discriminators.requires_grad_(False)
         if first:
             self.optimizer.zero_grad()
-        with self.precision.autocast():
-            fakes, cycled, unchanged = self._translate(images)
-            scores = {name: self.discriminators[name](fake) for name, fake in fakes.items()}
-        self.fire_event(IterationEvents.FORWARD_COMPLETED)
-        wide = {name: fake if fake.dtype == torch.float64 else fake.float() for name, fake in fakes.items()}
-        terms = {f"adversarial_{name}": self._judge(scores[name], True, False) for name in DOMAINS}
-        terms |= self.cycle_loss(images, cycled, unchanged)
-        loss = torch.stack(list(terms.values())).sum()
-        refuse_nan(terms, self.state)
-        self.state.output[Keys.LOSS] = loss
-        self.state.output.update({name: term.detach() for name, term in terms.items()})
-        self.state.output.update({f"fake_{name}": fake.detach() for name, fake in wide.items()})
-        self.fire_event(IterationEvents.LOSS_COMPLETED)
-        self.precision.backward(GENERATORS, loss * share)
+        with ExitStack() as stack:
+            for generator in self.generators.values():
+                stack.enter_context(exchanging(generator, last))
+            with self.precision.autocast():
+                fakes, cycled, unchanged = self._translate(images)
+                scores = {name: wide(bare(self.discriminators[name])(fakes[name])) for name in DOMAINS}
+            self.fire_event(IterationEvents.FORWARD_COMPLETED)
+            terms = {f"adversarial_{name}": self.adversarial_loss(scores[name], True, False) for name in DOMAINS}
+            terms |= self.cycle_loss(images, cycled, unchanged)
+            if self.structure_weight:
+                assert self.structure_loss is not None
+                for name, other in _BOTH_WAYS:
+                    kept = self.structure_loss(images[other], fakes[name])
+                    terms[f"structure_{name}"] = self.structure_weight * kept
+            loss = torch.stack(list(terms.values())).sum()
+            refuse_nan(terms, self.state)
+            self.state.output |= {Keys.LOSS: loss.detach()} | {name: term.detach() for name, term in terms.items()}
+            self.state.output |= {f"fake_{name}": fake.detach() for name, fake in fakes.items()}
+            self.fire_event(IterationEvents.LOSS_COMPLETED)
+            self.precision.backward(GENERATORS, loss * share)
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if last:
             self.precision.step(GENERATORS, self.generators.parameters(), self.clip_norm)
-        return {name: fake.detach() for name, fake in wide.items()}
+        return {name: fake.detach() for name, fake in fakes.items()}
 
-    def _step_discriminators(
-        self,
-        images: Mapping[str, torch.Tensor],
-        fakes: Mapping[str, torch.Tensor],
-        first: bool,
-        last: bool,
-        share: float,
-    ) -> None:
+    def _step_discriminators(self, images: Images, fakes: Images, first: bool, last: bool, share: float) -> None:
         self.discriminators.requires_grad_(True)
         self.discriminators.train()
         if first:
             self.discriminator_optimizer.zero_grad()
-        for name in reversed(DOMAINS):  # the authors' order, in which the pools draw
+        for name in DOMAINS:
+            discriminator = self.discriminators[name]
             shown = self.pools[name].query(fakes[name])
-            with self.precision.autocast():
-                scores = self.discriminators[name](torch.cat([images[name], shown]))
-            real, fake = scores.split([len(images[name]), len(shown)])
-            loss = 0.5 * (self._judge(real, True, True) + self._judge(fake, False, True))
-            refuse_nan({f"discriminator_{name}": loss}, self.state)
-            self.state.output[f"discriminator_{name}"] = loss.detach()
-            self.precision.backward(DISCRIMINATORS, loss * share)
+            with exchanging(discriminator, last):
+                with self.precision.autocast():
+                    real, fake = map(wide, _together(discriminator, [images[name], shown]))
+                loss = 0.5 * (self.adversarial_loss(real, True, True) + self.adversarial_loss(fake, False, True))
+                self.state.output[f"discriminator_{name}"] = loss.detach()
+                refuse_nan({f"discriminator_{name}": loss}, self.state)
+                self.precision.backward(DISCRIMINATORS, loss * share)
         if last:
             self.precision.step(DISCRIMINATORS, self.discriminators.parameters(), self.clip_norm)
 
-    def _judge(self, scores: torch.Tensor, target_is_real: bool, for_discriminator: bool) -> torch.Tensor:
-        wide = scores if scores.dtype == torch.float64 else scores.float()
-        return self.adversarial_loss(wide, target_is_real, for_discriminator)
 
-    def _check_polarity(self, films: torch.Tensor, translated: torch.Tensor) -> None:
-        """Stop a run in which bone has become dark: it does not heal (the authors' list of failures)."""
-        if not self.polarities.maxlen:
-            return
-        both = torch.stack([films.flatten(), translated.flatten()]).double()
-        self.polarities.append(float(torch.corrcoef(both)[0, 1]))
-        full = len(self.polarities) == self.polarities.maxlen
-        mean = sum(self.polarities) / len(self.polarities)
-        if full and mean < 0:
-            raise InputError(
-                f"translated films have come out inverted (correlation {mean:.2f} over {len(self.polarities)} steps), "
-                "which does not heal; train again with a larger identity weight or another --seed"
-            )
+_BOTH_WAYS = ((REAL, DRR), (DRR, REAL))
+
+
+def _together(network: nn.Module, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+    """What a network makes of several inputs, in one call where that gives the same."""
+    if inputs[0].device.type not in JOINED_ON or any(isinstance(module, _BatchNorm) for module in network.modules()):
+        return [network(image) for image in inputs]
+    return network(torch.cat(list(inputs))).split([len(image) for image in inputs])

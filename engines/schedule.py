@@ -1,43 +1,57 @@
-"""The paper's learning rate."""
+"""The learning rate of X2CT-GAN and of CycleGAN."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from conventions import InputError
 
 
 class ConstantThenLinear(LambdaLR):
     """Constant rate, then a linear fall; stepped once an epoch.
 
     The factor in epoch e (the first is 1) is 1 - max(0, e + 1 - constant_epochs) / (decay_epochs + 1), as the authors
-    have it, but never below a floor: theirs is 0 in the last epoch and negative after a resume.
+    of X2CT-GAN have it, but never below a floor: theirs is 0 in the last epoch and negative after a resume. CycleGAN's
+    code does the same where it steps its schedule at the start of an epoch (July 2020 to July 2025); before and since
+    it does so at the end, so that the fall begins one epoch later.
 
     Args:
         optimizer: whose rates to set.
         constant_epochs: epochs before the fall.
         decay_epochs: epochs of the fall.
         floor: smallest factor, above 0.
+        stepped: "start" or "end" of an epoch, as above.
     """
 
     def __init__(
-        self, optimizer: Optimizer, constant_epochs: int = 50, decay_epochs: int = 50, floor: float = 0.01
+        self,
+        optimizer: Optimizer,
+        constant_epochs: int = 50,
+        decay_epochs: int = 50,
+        floor: float = 0.01,
+        stepped: Literal["start", "end"] = "start",
     ) -> None:
         if not 0 < floor <= 1:
             raise ValueError(f"floor must lie in (0, 1], got {floor}")
+        if stepped not in ("start", "end"):
+            raise InputError(f"a schedule is stepped at the start or the end of an epoch, got {stepped!r}; give one")
         self.constant_epochs = constant_epochs
         self.decay_epochs = decay_epochs
         self.floor = floor
+        self.stepped = stepped
         super().__init__(optimizer, self.factor)
 
     def factor(self, epochs_done: int) -> float:
         """Factor on the base rate after a number of finished epochs."""
         epoch = epochs_done + 1
-        fallen = max(0, epoch + 1 - self.constant_epochs) / (self.decay_epochs + 1)
+        ahead = 1 if self.stepped == "start" else 0
+        fallen = max(0, epoch + ahead - self.constant_epochs) / (self.decay_epochs + 1)
         return max(1 - fallen, self.floor)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after as many epochs, with the lengths and the floor given here: a run may be made longer."""
-        ours = {name: getattr(self, name) for name in ("constant_epochs", "decay_epochs", "floor")}
+        ours = {name: getattr(self, name) for name in ("constant_epochs", "decay_epochs", "floor", "stepped")}
         super().load_state_dict({**state_dict, **ours})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 
 from conventions import InputError, Keys
 
@@ -47,3 +48,47 @@ def refuse_nan(terms: Mapping[str, torch.Tensor], state: Any) -> None:
         f"the loss {name!r}{of_cases} is {value} in epoch {state.epoch}; train again with a lower "
         "--learning_rate, or look at the case"
     )
+
+
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor in float32, in which losses are taken; float64 stays."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def images_of(batch: Mapping[str, Any], names: Sequence[str], state: Any, non_blocking: bool) -> list[torch.Tensor]:
+    """Films of a batch as a translator reads them.
+
+    Args:
+        batch: name -> (B, 1, rows, columns) in [0, 1].
+        names: of the films.
+        state: of the engine, with its `device`.
+        non_blocking: as in MONAI's trainers.
+
+    Returns:
+        One tensor a name, in [-1, 1], on the device.
+
+    Raises:
+        InputError: where two of them differ in size.
+    """
+    images = [torch.as_tensor(batch[name]).to(state.device, non_blocking=non_blocking) for name in names]
+    if len({image.shape[1:] for image in images}) > 1:
+        sizes = " and ".join(
+            f"{name} {' x '.join(map(str, i.shape[1:]))}" for name, i in zip(names, images, strict=True)
+        )
+        raise InputError(f"the images of the two sides differ in size ({sizes}); bring both to one --image_size")
+    return [2 * (image.as_tensor() if isinstance(image, MetaTensor) else image) - 1 for image in images]
+
+
+def correlation(image: torch.Tensor, translated: torch.Tensor) -> torch.Tensor:
+    """Pearson's correlation of images with their translations, averaged over a batch; negative where inverted.
+
+    Args:
+        image: (B, 1, rows, columns).
+        translated: the same shape.
+
+    Returns:
+        Scalar in [-1, 1], without gradients; 0 where a side is constant.
+    """
+    a, b = (wide(t.detach()).flatten(1) for t in (image, translated))
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return torch.nn.functional.cosine_similarity(a, b).mean()

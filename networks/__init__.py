@@ -1,4 +1,4 @@
-"""Networks by name: those of the X2CT-GAN paper, an honesty baseline, and the conversion of the authors' weights."""
+"""Networks by name: those of X2CT-GAN and CycleGAN, an honesty baseline, and the conversion of official weights."""
 
 from .cnn2d import CNN2D as CNN2D
 from .convert import from_official as from_official
@@ -7,6 +7,7 @@ from .convert import to_official as to_official
 from .patchgan import MultiScaleDiscriminator as MultiScaleDiscriminator
 from .patchgan import PatchDiscriminator2D as PatchDiscriminator2D
 from .patchgan import PatchDiscriminator3D as PatchDiscriminator3D
+from .projector import PatchProjector as PatchProjector
 from .registry import NETWORKS as NETWORKS
 from .registry import build_network as build_network
 from .registry import load_network as load_network

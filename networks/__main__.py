@@ -17,7 +17,7 @@ from conventions import InputError, check_run, report_input_errors, set_aside, w
 from export import SYNTHETIC_STATEMENT
 
 from . import NETWORKS, build_network, from_official, recognise, to_official
-from .convert import image_size_of
+from .convert import image_size_of, of_cyclegan
 from .onnx_export import BATCHES, OPSET, write_onnx
 
 LISTED_SIZE = 128
@@ -46,15 +46,16 @@ def _example(name: str, network: nn.Module) -> torch.Tensor:
         size = arguments["image_size"]
         views = arguments.get("views", 1 if name.startswith(("x2ct_single", "cnn2d")) else 2)
         return torch.empty(1, views, size, size)
-    return torch.empty(1, arguments["in_channels"], *[LISTED_SIZE] * (2 if "2d" in name else 3))
+    return torch.empty(1, arguments["in_channels"], *[LISTED_SIZE] * (2 if "2d" in name or of_cyclegan(name) else 3))
 
 
 def convert(source: str, target: str, name: str | None = None, reverse: bool = False) -> None:
-    """Convert a checkpoint of the X2CT authors to ours, or back.
+    """Convert a checkpoint of X2CT-GAN's or CycleGAN's authors to ours, or back.
 
     Args:
         source: their checkpoint (a dict with `state_dict`, or the bare state dict); with --reverse, ours.
-        target: file to write: a bare state dict that `inference.json` loads; with --reverse, their dict.
+        target: file to write: a bare state dict that `inference.json` loads; with --reverse, a checkpoint for their
+            code, which is a bare state dict for CycleGAN's.
         name: of the network, see `python -m networks list`; by default the entries tell.
         reverse: convert our checkpoint to the authors' names. Needs --name.
     """
@@ -82,23 +83,38 @@ def _to_ours(entries: Mapping[str, torch.Tensor], source: Path, target: Path, na
 def _to_theirs(entries: Mapping[str, torch.Tensor], source: Path, target: Path, name: str | None) -> None:
     if name is None:
         raise InputError("--reverse needs --name: our entries do not tell the ablations apart")
-    arguments: dict[str, Any] = {}
-    shapes = [tuple(value.shape) for key, value in entries.items() if key.endswith("connection_a.linear.weight")]
-    if shapes:
-        arguments["image_size"] = image_size_of(shapes[0])
-    elif "layers.0.conv.weight" in entries:
-        arguments["in_channels"] = entries["layers.0.conv.weight"].shape[1]
-    elif "scales.0.layers.0.conv.weight" in entries:
-        arguments["in_channels"] = entries["scales.0.layers.0.conv.weight"].shape[1]
-    elif "slices.1.weight" in entries:
-        arguments["image_size"] = 2 * entries["slices.1.weight"].shape[0]
     try:
-        state = to_official(entries, build_network(name, **arguments))
+        state = to_official(entries, build_network(name, **_arguments_of(entries, name)))
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
-    content = {"iters": 0, "epoch": 0, "state_dict": {k: v.clone() for k, v in state.items()}, "lr": 0.0}
+    content: dict[str, Any] = {key: value.clone() for key, value in state.items()}
+    if not of_cyclegan(name):
+        content = {"iters": 0, "epoch": 0, "state_dict": content, "lr": 0.0}
     _write(target, content)
     print(f"{name}: {len(state)} entries mapped\n{target}")
+
+
+def _arguments_of(entries: Mapping[str, torch.Tensor], name: str) -> dict[str, Any]:
+    """Arguments of a network that its entries tell."""
+    shapes = {key: tuple(value.shape) for key, value in entries.items()}
+    of_connection_a = [shape for key, shape in shapes.items() if key.endswith("connection_a.linear.weight")]
+    if of_connection_a:
+        return {"image_size": image_size_of(of_connection_a[0])}
+    if "slices.1.weight" in shapes:
+        return {"image_size": 2 * shapes["slices.1.weight"][0]}
+    norm = {} if "stem.conv.bias" in shapes or "layers.1.conv.bias" in shapes else {"norm": "batch"}
+    if "stem.conv.weight" in shapes:
+        channels, in_channels = shapes["stem.conv.weight"][:2]
+        blocks = len({key.split(".")[1] for key in shapes if key.startswith("blocks.")})
+        outer = {"in_channels": in_channels, "out_channels": shapes.get("head.weight", (1,))[0]}
+        return {**outer, "channels": channels, "blocks": blocks, **norm}
+    first = shapes.get("layers.0.conv.weight") or shapes.get("scales.0.layers.0.conv.weight")
+    if first is None:
+        return {}
+    if not of_cyclegan(name):
+        return {"in_channels": first[1]}
+    convolutions = sum(len(shape) == 4 for shape in shapes.values())
+    return {"in_channels": first[1], "channels": first[0], "num_layers": convolutions - 2, **norm}
 
 
 def export_onnx(checkpoint: str, target: str, name: str | None = None, **arguments: Any) -> None:

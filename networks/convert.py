@@ -1,8 +1,8 @@
-"""From the authors' checkpoints to ours: what each of their layers is called here.
+"""From checkpoints of X2CT-GAN's and CycleGAN's authors to ours: what each of their layers is called here.
 
-Their instance norms kept running statistics that nothing ever reads (they tested with statistics of the image
-itself), and their ablations without Connection-B hold its weights without using them; those entries are dropped.
-Everything else must fit exactly.
+Instance norms kept running statistics that nothing ever reads (X2CT-GAN was tested with statistics of the image itself,
+CycleGAN had them in summer 2018 and drops them since), and X2CT-GAN's ablations without Connection-B hold its weights
+without using them; those entries are dropped. Everything else must fit exactly.
 """
 
 from __future__ import annotations
@@ -122,8 +122,21 @@ def _patchgan_layers(network: PatchDiscriminator) -> dict[str, str]:
 
 
 def _resnet_layers(network: ResnetGenerator) -> dict[str, str]:
-    """Built in CycleGAN's own order, so that every layer is called as there."""
-    return {name: name for name, module in network.named_modules() if [*module.parameters(recurse=False)]}
+    """CycleGAN's generator is one sequence, of which paddings and activations take numbers too."""
+    blocks = len(network.blocks)
+    layers = {"model.1": "stem.conv", "model.2": "stem.norm", f"model.{17 + blocks}": "head"}
+    for i in range(2):
+        for start, ours in ((4, "down"), (10 + blocks, "up")):
+            layers |= {f"model.{start + 3 * i}": f"{ours}.{i}.conv", f"model.{start + 3 * i + 1}": f"{ours}.{i}.norm"}
+    for i, block in enumerate(network.blocks.children()):
+        second = 6 if isinstance(block.get_submodule("dropout"), nn.Dropout) else 5
+        for place, ours in ((1, "first"), (second, "second")):
+            theirs = f"model.{10 + i}.conv_block"
+            layers |= {
+                f"{theirs}.{place}": f"blocks.{i}.{ours}.conv",
+                f"{theirs}.{place + 1}": f"blocks.{i}.{ours}.norm",
+            }
+    return layers
 
 
 def _multi_scale_layers(network: MultiScaleDiscriminator) -> dict[str, str]:
@@ -248,7 +261,8 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
     """Which of our networks an authors' state dict belongs to.
 
     Their "NoFuse" network has the same entries as the shipped "Fuse": it is taken for the latter, unless one says
-    `x2ct_biplanar_no_fuse`. So has CycleGAN's discriminator as "basic2d": say `patchgan_70`.
+    `x2ct_biplanar_no_fuse`. CycleGAN's discriminator as of summer 2018, with statistics of its norms, is taken for the
+    X2CT authors', unless one says `patchgan_70`.
 
     Args:
         state_dict: the entry `state_dict` of one of their checkpoint files.
@@ -275,24 +289,52 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
         return "_without_".join([base, *["_and_".join(without)] * bool(without)]), size
     if "part1.0.conv.weight" in shapes:
         return "cnn2d", {"image_size": 2 * shapes["part9.1.weight"][0]}
-    if "model.1.weight" in shapes and any(".conv_block." in key for key in shapes):
+    if "model.1.weight" in shapes and "model.10.conv_block.1.weight" in shapes:
         return _recognise_resnet(shapes)
+    if len(shapes.get("model.0.weight", ())) == 4 and not any(_is_statistic(key, shapes) for key in shapes):
+        return _recognise_patchgan_70(shapes)
     for key, multiple in (("model.0.weight", False), ("layer0.0.weight", True)):
         if key in shapes and len(shapes[key]) in (4, 5):
             dims = len(shapes[key]) - 2
             channels = {"in_channels": shapes[key][1]}
             return (f"patchgan_{dims}d_multi_scale" if multiple else f"patchgan_{dims}d"), channels
-    raise InputError("the entries are those of no network of the X2CT authors")
+    raise InputError("the entries are those of no network of the X2CT authors, nor of CycleGAN")
+
+
+def of_cyclegan(name: str) -> bool:
+    """Whether a network, by its name, is one of CycleGAN's and not of X2CT-GAN's."""
+    return name in ("resnet_9blocks", "resnet_6blocks", "patchgan_70")
 
 
 def _recognise_resnet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
-    """CycleGAN's generator, by the numbers of its blocks and channels; a batch norm leaves no bias beside it."""
+    """CycleGAN's generator: blocks, channels, norm and dropout from the entries."""
     blocks = len({key.split(".")[1] for key in shapes if ".conv_block." in key})
-    last = max((key for key in shapes if key.endswith(".weight")), key=lambda key: int(key.split(".")[1]))
     channels, in_channels = shapes["model.1.weight"][:2]
-    found = {"in_channels": in_channels, "out_channels": shapes[last][0], "channels": channels, "blocks": blocks}
-    norm = {} if "model.1.bias" in shapes else {"norm": "batch"}
-    return "resnet_9blocks", {**found, **norm}
+    found: dict[str, Any] = {"in_channels": in_channels, "channels": channels}
+    found["out_channels"] = shapes.get(f"model.{17 + blocks}.weight", (1,))[0]
+    if blocks not in (6, 9):
+        found["blocks"] = blocks
+    if "model.1.bias" not in shapes:
+        found["norm"] = "batch"
+    if "model.10.conv_block.6.weight" in shapes and len(shapes["model.10.conv_block.6.weight"]) == 4:
+        found["dropout"] = 0.5
+    return ("resnet_6blocks" if blocks == 6 else "resnet_9blocks"), found
+
+
+def _recognise_patchgan_70(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
+    """CycleGAN's discriminator has the entries of the X2CT authors' in 2-D, but for the statistics of its norms."""
+    channels, in_channels = shapes["model.0.weight"][:2]
+    convolutions = sum(len(shape) == 4 for shape in shapes.values())
+    found: dict[str, Any] = {"in_channels": in_channels, "channels": channels, "num_layers": convolutions - 2}
+    if "model.3.weight" in shapes:
+        found["norm"] = "batch"
+    return "patchgan_70", found
+
+
+def _is_statistic(key: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether an entry is a statistic of an instance norm, which has no weights."""
+    layer, _, kind = key.rpartition(".")
+    return f".{kind}" in DEAD_BUFFERS and f"{layer}.weight" not in shapes
 
 
 def image_size_of(connection_a: tuple[int, ...]) -> int:

@@ -1,4 +1,4 @@
-"""PatchGAN discriminators of X2CT-GAN, in 3-D and in 2-D, at one scale and at several."""
+"""PatchGAN discriminators of X2CT-GAN, in 3-D and in 2-D, at one scale and at several, and the one of CycleGAN."""
 
 from __future__ import annotations
 

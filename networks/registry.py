@@ -55,9 +55,12 @@ _MADE_BY: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "patchgan_3d_multi_scale": ("The same at three sizes.", MultiScaleDiscriminator),
     "patchgan_2d": ("Scores patches of projections; in the authors' code, not in the paper.", PatchDiscriminator2D),
     "patchgan_2d_multi_scale": ("The same at three sizes.", partial(MultiScaleDiscriminator, spatial_dims=2)),
-    "resnet_9blocks": ("CycleGAN generator for images of 256 pixels and more.", ResnetGenerator),
-    "resnet_6blocks": ("CycleGAN generator for images of 128 pixels.", partial(ResnetGenerator, blocks=6)),
-    "patchgan_70": ("CycleGAN discriminator: scores patches of 70 pixels.", partial(PatchDiscriminator2D, padding=1)),
+    "resnet_9blocks": ("CycleGAN generator: a film of one style to another, from 256 pixels up.", ResnetGenerator),
+    "resnet_6blocks": ("The same for 128 pixels.", partial(ResnetGenerator, blocks=6)),
+    "patchgan_70": (
+        "CycleGAN discriminator: scores patches of 70 x 70 pixels of a film.",
+        partial(PatchDiscriminator2D, padding=1),
+    ),
 }
 
 for _name, (_description, _maker) in _MADE_BY.items():

@@ -1,37 +1,79 @@
-"""The generator of CycleGAN: one image to one image of another style."""
+"""The ResNet generator of CycleGAN and FastCUT: a film of one style to the same film of another."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
+import torch
 from monai.networks.utils import normal_init
 from torch import Tensor, nn
+from torch.nn import functional
 
 from conventions import InputError
 
-BATCH_NORM = "batch"
-NORMS = {"instance": nn.InstanceNorm2d, BATCH_NORM: nn.BatchNorm2d}
+NORMS = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
+"""What follows a convolution: instance norms have neither weights nor running statistics."""
 
-DIVISOR = 4
-"""Two halvings and two doublings give back the size of images whose sides are multiples of this."""
+INITS = ("normal", "xavier")
+"""Of convolutions: normal with a standard deviation of 0.02 (CycleGAN), or Xavier's with a gain of 0.02 (FastCUT)."""
+
+SIDE_MULTIPLE = 4
+SMALLEST_SIDE = 8
+"""Of an image in pixels, since it is halved twice and then padded by its own reflection."""
+
+
+class BlurPool(nn.Module):
+    """Halve the size after a blur of 3 pixels (Zhang, ICML 2019), so that shifted inputs give shifted outputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, rows, columns) -> half the rows and columns."""
+        weights = torch.tensor([1.0, 2.0, 1.0], dtype=x.dtype, device=x.device) / 4
+        kernel = (weights[:, None] * weights).expand(x.shape[1], 1, 3, 3)
+        return functional.conv2d(functional.pad(x, [1, 1, 1, 1], mode="reflect"), kernel, stride=2, groups=x.shape[1])
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with norms, added to what came in; no ReLU after the sum.
+
+    Args:
+        channels: of input and output.
+        norm: a key of `NORMS`.
+        dropout: share of values dropped between the two.
+    """
+
+    def __init__(self, channels: int, norm: str, dropout: float) -> None:
+        super().__init__()
+        self.first = _layer(_reflecting(channels, channels, 3, norm), norm)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.second = _layer(_reflecting(channels, channels, 3, norm), norm, activation=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, rows, columns) -> the same shape."""
+        return x + self.second(self.dropout(self.first(x)))
 
 
 class ResnetGenerator(nn.Module):
-    """Two halvings, residual blocks, two doublings (Zhu et al., ICCV 2017, appendix 7.2; after Johnson et al. 2016).
+    """CycleGAN's generator (Zhu et al., ICCV 2017; Johnson et al. 2016), layer by layer as in the PyTorch release.
 
-    Layer by layer as in the authors' PyTorch code, so that their checkpoints fit: reflected borders but in the
-    halvings, instance norm without weights, no activation after a block's sum, tanh at the end. At the defaults it has
-    11,365,633 parameters, with 6 blocks 7,825,153.
+    The official weights fit (`from_official`). At the defaults it has 11,365,633 parameters, with 6 blocks 7,825,153;
+    the authors take 6 blocks for 128 pixels, 9 from 256 up. With `antialias` it is FastCUT's (Park et al., ECCV 2020),
+    which blurs before it leaves out pixels.
 
     Args:
-        in_channels: of the images.
-        out_channels: of the images given back.
-        channels: after the first convolution.
-        blocks: 9 for 256 pixels and more, 6 for 128.
-        norm: "instance", or "batch", before which convolutions have no bias.
-        dropout: share of features dropped in each block; CycleGAN drops none.
+        in_channels: of the image.
+        out_channels: of the result.
+        channels: of the first convolution; they double twice.
+        blocks: residual blocks at a quarter of the size.
+        norm: a key of `NORMS`; convolutions before a batch norm have no bias.
+        dropout: in the residual blocks; the authors' 0 for CycleGAN, 0.5 where they have it.
+        antialias: blur while halving and interpolate while doubling, in place of steps of 2 within the convolutions.
+        init: one of `INITS`.
 
     Raises:
-        InputError: where a number is not positive or the norm is unknown.
+        InputError: where norm, init or a number is none of the above.
     """
+
+    __jit_unused_properties__ = ("feature_channels",)
 
     def __init__(
         self,
@@ -41,66 +83,135 @@ class ResnetGenerator(nn.Module):
         blocks: int = 9,
         norm: str = "instance",
         dropout: float = 0.0,
+        antialias: bool = False,
+        init: str = "normal",
     ) -> None:
         super().__init__()
-        if norm not in NORMS:
-            raise InputError(f"unknown norm {norm!r}: choose one of {', '.join(NORMS)}")
-        if min(in_channels, out_channels, channels, blocks) < 1:
-            raise InputError(f"a generator has at least 1 channel and 1 block, got {channels} and {blocks}")
-        biased = norm != BATCH_NORM
-        normed = NORMS[norm]
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, channels, 7, bias=biased)]
-        layers += [normed(channels), nn.ReLU(inplace=True)]
-        for width in (channels, 2 * channels):
-            layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=biased)]
-            layers += [normed(2 * width), nn.ReLU(inplace=True)]
-        layers += [ResnetBlock(4 * channels, norm, dropout) for _ in range(blocks)]
-        for width in (4 * channels, 2 * channels):
-            up = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=biased)
-            layers += [up, normed(width // 2), nn.ReLU(inplace=True)]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(channels, out_channels, 7), nn.Tanh()]
-        self.model = nn.Sequential(*layers)
+        _check(channels, blocks, norm, init)
+        self.stem = _layer(_reflecting(in_channels, channels, 7, norm), norm)
+        self.down = nn.Sequential(*(_down(channels * scale, norm, antialias) for scale in (1, 2)))
+        self.blocks = nn.Sequential(*(ResidualBlock(channels * 4, norm, dropout) for _ in range(blocks)))
+        self.up = nn.Sequential(*(_up(channels * scale, norm, antialias) for scale in (4, 2)))
+        self.head = _reflecting(channels, out_channels, 7)
         self.apply(normal_init)
+        if init == "xavier":
+            self.apply(xavier_init)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Translate images.
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate.
 
         Args:
-            image: (B, in_channels, rows, columns) in [-1, 1]; sides are multiples of 4.
+            x: (B, in_channels, rows, columns) in [-1, 1], of sides that are multiples of 4.
 
         Returns:
             (B, out_channels, rows, columns) in [-1, 1].
 
         Raises:
-            InputError: where a side is not a multiple of 4.
+            InputError: where a side is no multiple of 4 or below 8 (not checked in TorchScript).
         """
-        if image.shape[-1] % DIVISOR or image.shape[-2] % DIVISOR:
-            raise InputError(
-                f"an image of {image.shape[-2]} x {image.shape[-1]} pixels cannot be translated, since sides must be "
-                f"multiples of {DIVISOR}; choose such an --image_size"
-            )
-        return self.model(image)
+        if not torch.jit.is_scripting() and not torch.jit.is_tracing():
+            check_sides(x)
+        return torch.tanh(self.head(self.up(self.blocks(self.down(self.stem(x))))))
+
+    @torch.jit.unused
+    def translate(self, film: Tensor) -> Tensor:
+        """Translate film values.
+
+        Args:
+            film: (B, in_channels, rows, columns) in [0, 1], bright = dense.
+
+        Returns:
+            The same shape, in [0, 1].
+        """
+        return (self(2 * film - 1) + 1) / 2
+
+    @property
+    def feature_channels(self) -> list[int]:
+        """Channels of each of the `features`."""
+        stem = self.stem.get_submodule("conv")
+        assert isinstance(stem, nn.Conv2d)
+        channels = stem.out_channels
+        return [stem.in_channels, 2 * channels, 4 * channels] + [4 * channels] * min(2, len(self.blocks))
+
+    @torch.jit.unused
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What FastCUT compares between an image and its translation: layers 0, 4, 8, 12 and 16 of the encoder.
+
+        Args:
+            x: see `forward`.
+
+        Returns:
+            The image with its reflected border; what the two halving convolutions give, before their norms; the first
+            and the fifth residual block, or the last one where there are fewer.
+        """
+        check_sides(x)
+        found: list[Tensor] = [functional.pad(x, [3, 3, 3, 3], mode="reflect")]
+        x = self.stem(x)
+        for half in self.down:
+            assert isinstance(half, nn.Sequential)
+            convolved = half[0](x)
+            found.append(convolved)
+            x = half[1:](convolved)
+        for number, block in enumerate(list(self.blocks.children())[:5]):
+            x = block(x)
+            if number in (0, min(5, len(self.blocks)) - 1):
+                found.append(x)
+        return found
 
 
-class ResnetBlock(nn.Module):
-    """Two convolutions whose result is added to what they were given.
+def check_sides(x: Tensor) -> None:
+    """Refuse an image that cannot be halved twice and put together again.
 
-    Args:
-        channels: of the features.
-        norm: as of `ResnetGenerator`, as the next.
-        dropout: share of features dropped between the two.
+    Raises:
+        InputError: where a side is no multiple of 4 or below 8.
     """
+    if any(side % SIDE_MULTIPLE or side < SMALLEST_SIDE for side in x.shape[-2:]):
+        raise InputError(
+            f"an image of {x.shape[-2]} x {x.shape[-1]} pixels cannot be translated; give sides that are multiples of "
+            f"{SIDE_MULTIPLE}, from {SMALLEST_SIDE} up (--image_size)"
+        )
 
-    def __init__(self, channels: int, norm: str, dropout: float) -> None:
-        super().__init__()
-        biased = norm != BATCH_NORM
-        layers: list[nn.Module] = []
-        for last in (False, True):
-            layers += [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=biased), NORMS[norm](channels)]
-            if not last:
-                layers += [nn.ReLU(inplace=True), *[nn.Dropout(dropout)] * (dropout > 0)]
-        self.conv_block = nn.Sequential(*layers)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, channels, rows, columns), and the same back."""
-        return features + self.conv_block(features)
+def xavier_init(module: nn.Module) -> None:
+    """Draw a convolution's or linear layer's weights by Xavier's rule with a gain of 0.02, as FastCUT does."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        nn.init.xavier_normal_(module.weight, 0.02)
+
+
+def _check(channels: int, blocks: int, norm: str, init: str) -> None:
+    for name, value, known in (("norm", norm, NORMS), ("init", init, INITS)):
+        if value not in known:
+            raise InputError(f"unknown {name} {value!r}: choose one of {', '.join(known)}")
+    if channels < 1 or blocks < 1:
+        raise InputError(f"a generator needs channels and blocks, got {channels} and {blocks}; give 1 or more of each")
+
+
+def _reflecting(in_channels: int, out_channels: int, kernel_size: int, norm: str = "") -> nn.Conv2d:
+    """A convolution that keeps the size, its border reflected."""
+    return nn.Conv2d(
+        in_channels, out_channels, kernel_size, padding=kernel_size // 2, padding_mode="reflect", bias=norm != "batch"
+    )
+
+
+def _layer(convolution: nn.Module, norm: str, activation: bool = True, *more: nn.Module) -> nn.Sequential:
+    parts: dict[str, nn.Module] = {"conv": convolution, "norm": NORMS[norm](int(convolution.out_channels))}  # type: ignore[arg-type]
+    if activation:
+        parts["activation"] = nn.ReLU(inplace=True)
+    return nn.Sequential(OrderedDict(parts | {f"after{i}": module for i, module in enumerate(more)}))
+
+
+def _down(channels: int, norm: str, antialias: bool) -> nn.Sequential:
+    stride, more = (1, [BlurPool()]) if antialias else (2, [])
+    convolution = nn.Conv2d(channels, 2 * channels, 3, stride=stride, padding=1, bias=norm != "batch")
+    return _layer(convolution, norm, True, *more)
+
+
+def _up(channels: int, norm: str, antialias: bool) -> nn.Sequential:
+    bias = norm != "batch"
+    if not antialias:
+        doubling = nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
+        return _layer(doubling, norm)
+    layer = _layer(nn.Conv2d(channels, channels // 2, 3, padding=1, bias=bias), norm)
+    # Doubling by a blur of 4 pixels, as FastCUT has it, is the same as linear interpolation.
+    doubled = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    return nn.Sequential(OrderedDict(doubled=doubled, **dict(layer.named_children())))

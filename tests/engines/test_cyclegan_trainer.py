@@ -9,7 +9,7 @@ from ignite.engine import Events
 from torch.utils.data import DataLoader
 
 from conventions import InputError
-from engines import CycleGANTrainer, ExponentialAverage, ImagePool
+from engines import CycleGANTrainer, ExponentialAverage, ImagePool, PolarityCheck
 from losses import CycleLoss, LSGANLoss
 from networks import PatchDiscriminator2D, ResnetGenerator, from_official
 from networks.convert import official_keys
@@ -62,7 +62,7 @@ def official_run(name):
         {side: (image(f"train/{letter}{step}", shape).to(dtype) + 1) / 2 for side, letter in sides.items()}
         for step in range(int(args["steps"]))
     ]
-    engine = trainer(nets, loader, float(args["lambda_identity"]), int(args["pool_size"]), polarity_steps=0)
+    engine = trainer(nets, loader, float(args["lambda_identity"]), int(args["pool_size"]))
     shared = random.Random(args["python_random_seed"])  # their two pools draw from one generator
     for pool in engine.pools.values():
         pool.random = shared
@@ -103,6 +103,14 @@ def test_the_steps_are_theirs(oracle, name):
     for key, network in nets.items():
         with torch.no_grad():
             np.testing.assert_allclose(network(test).numpy(), outputs[f"{name}/{key}"], atol=2e-6)
+
+
+def test_inputs_joined_in_one_batch_give_the_same(oracle, monkeypatch):
+    monkeypatch.setattr("engines.cyclegan_trainer.JOINED_ON", ("cpu",))
+    stored, given, norms, *_ = official_run("f64_batch2")
+    for number, (ours, theirs) in enumerate(zip(given, stored["steps"], strict=True)):
+        assert ours == pytest.approx({term: theirs[term] for term in ours}, rel=1e-9 if number == 0 else 1e-6)
+    assert norms["G_A"]["model.1.weight"] == pytest.approx(stored["steps"][0]["grad_norm"]["G_A"]["model.1.weight"])
 
 
 def test_in_float32_the_first_step_is_theirs_but_for_rounding(oracle):
@@ -146,8 +154,8 @@ def test_inverted_translations_end_the_run():
             return -x * self.one
 
     nets = {**networks(4, 1), "G_A": Negative(), "G_B": Negative()}
-    with pytest.raises(InputError, match="translated films have come out inverted"):
-        trainer(nets, DataLoader(Images()), polarity_steps=3).run()
+    with pytest.raises(InputError, match="translations come out inverted"):
+        trainer(nets, DataLoader(Images()), train_handlers=[PolarityCheck(3)]).run()
 
 
 def test_a_loss_that_is_not_finite_names_its_term_and_case():

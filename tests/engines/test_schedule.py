@@ -3,14 +3,15 @@ import json
 import pytest
 import torch
 
+from conventions import InputError
 from engines import ConstantThenLinear
 
 
-def rates(floor):
+def rates(floor, constant=50, decay=50, stepped="start"):
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
-    scheduler = ConstantThenLinear(optimizer, constant_epochs=50, decay_epochs=50, floor=floor)
+    scheduler = ConstantThenLinear(optimizer, constant, decay, floor, stepped)
     found = []
-    for _ in range(100):
+    for _ in range(constant + decay):
         found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
@@ -30,3 +31,17 @@ def test_the_authors_rates_down_to_the_floor(oracle):
 def test_a_floor_of_zero_is_refused():
     with pytest.raises(ValueError, match=r"\(0, 1\]"):
         rates(0.0)
+
+
+@pytest.mark.parametrize("stepped", ["start", "end"])
+@pytest.mark.parametrize(("constant", "decay"), [(100, 100), (2, 3)])
+def test_the_rates_of_cyclegan_wherever_it_steps_them(oracle, constant, decay, stepped):
+    stored = json.loads((oracle / "cyclegan" / "schedule.json").read_text())
+    theirs = stored[f"{constant}+{decay}/{stepped}_of_epoch"]
+    assert rates(1e-12, constant, decay, stepped) == pytest.approx(theirs, rel=1e-12, abs=1e-15)
+    assert (theirs[-1] == 0) == (stepped == "start")
+
+
+def test_another_place_is_refused():
+    with pytest.raises(InputError, match="got 'middle'"):
+        rates(0.01, stepped="middle")

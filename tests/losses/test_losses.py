@@ -1,8 +1,17 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from losses import FeatureMatchingLoss, LSGANLoss, ProjectionLoss, WeightedLosses
+from losses import (
+    FeatureMatchingLoss,
+    GradientCorrelationLoss,
+    LSGANLoss,
+    PatchNCELoss,
+    ProjectionLoss,
+    WeightedLosses,
+)
 
 
 def test_lsgan_by_hand():
@@ -39,3 +48,36 @@ def test_feature_matching_by_hand():
     ours, theirs = [ones, ones, ones, scores], [threes, ones, threes, scores + 9]
     assert float(loss(ours, theirs)) == pytest.approx(4 / 3 * 4)
     assert float(loss([ours, theirs], [theirs, theirs])) == pytest.approx(4 / 3 * 4 / 2)
+
+
+def test_patch_nce_is_the_cross_entropy_of_cosines_patch_by_patch():
+    torch.manual_seed(0)
+    layers = [torch.nn.functional.normalize(torch.randn(2, count, 4), dim=-1) for count in (3, 5)]
+    others = [torch.nn.functional.normalize(torch.randn_like(layer), dim=-1) for layer in layers]
+    means = []
+    for ours, theirs in zip(layers, others, strict=True):
+        terms = [
+            -math.log(math.exp(float(a[i] @ b[i]) / 0.07) / sum(math.exp(float(a[i] @ k) / 0.07) for k in b))
+            for a, b in zip(ours, theirs, strict=True)
+            for i in range(len(a))
+        ]
+        means.append(sum(terms) / len(terms))
+    assert float(PatchNCELoss()(layers, others)) == pytest.approx(sum(means) / 2, rel=1e-5)
+
+
+def test_gradient_correlation_sees_edges_and_no_tone():
+    torch.manual_seed(0)
+    image = torch.rand(2, 1, 9, 8)
+    loss = GradientCorrelationLoss()
+    assert float(loss(image, 3 * image - 1)) == pytest.approx(0, abs=1e-6)
+    assert float(loss(image, -image)) == pytest.approx(2, abs=1e-6)
+    expected = []
+    other = torch.rand(2, 1, 9, 8)
+    for axis in (1, 2):
+        both = zip(image.numpy(), other.numpy(), strict=True)
+        pairs = [(np.diff(a[0], axis=axis - 1), np.diff(b[0], axis=axis - 1)) for a, b in both]
+        expected.append(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]))
+    assert float(loss(image, other)) == pytest.approx(1 - np.mean(expected), abs=1e-6)
+    constant = torch.zeros(1, 1, 8, 8, requires_grad=True)
+    loss(constant, image[:1, :, :8]).backward()
+    assert bool(constant.grad.isfinite().all())

@@ -7,6 +7,8 @@ from monai.networks.nets import PatchDiscriminator as MonaiPatchDiscriminator
 
 from conventions import InputError
 from networks import PatchDiscriminator2D, ResnetGenerator, build_network, from_official, recognise, to_official
+from networks import __main__ as command
+from networks.resnet import BlurPool
 from tests.cyclegan_oracle import CYCLEGAN, image, numbers, parameters
 
 TOLERANCE = 2e-5
@@ -45,13 +47,15 @@ def test_outputs_and_sizes_are_theirs(oracle, name):
         assert difference <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", GENERATORS + DISCRIMINATORS)
 def test_a_checkpoint_is_recognised_and_goes_both_ways(oracle, name):
     case = numbers("networks")[name]
     theirs = parameters(case["state_dict"], f"{name}/")
     found, arguments = recognise(theirs)
-    network = build_network(found, **arguments, dropout=0.5 if case["args"].get("dropout") else 0.0)
-    back = to_official(from_official(theirs, network), network)
+    network = build_network(found, **arguments)
+    parallel = {f"module.{key}": value for key, value in theirs.items()}
+    assert recognise(parallel) == (found, arguments)
+    back = to_official(from_official(parallel, network), network)
     assert {key: tuple(value.shape) for key, value in back.items()} == {k: tuple(s) for k, s in case["state_dict"]}
     assert all(torch.equal(back[key], theirs[key]) for key in theirs)
 
@@ -65,9 +69,26 @@ def test_running_statistics_of_2018_and_parallel_prefixes_are_dropped(oracle):
             f"module.model.{layer}.running_mean": torch.zeros(8),
             f"module.model.{layer}.running_var": torch.ones(8),
         }
-    network = build(case)
+    found, arguments = recognise(old)
+    network = build_network(found, **arguments)
+    assert found == "resnet_9blocks"
+    assert arguments["blocks"] == 2
     converted = from_official(old, network)
-    assert all(torch.equal(converted[key], theirs[key]) for key in theirs)
+    back = to_official(converted, network)
+    assert back.keys() == theirs.keys()
+    assert all(torch.equal(back[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize(("case", "name"), [("G2_tiny_in_c1", "resnet_9blocks"), ("D_n1_in_c1", "patchgan_70")])
+def test_the_command_goes_there_and_back(oracle, tmp_path, case, name):
+    """A bare state dict, as the official code reads and writes it."""
+    theirs = parameters(numbers("networks")[case]["state_dict"], f"{case}/")
+    torch.save(theirs, tmp_path / "latest_net.pth")
+    command.convert(str(tmp_path / "latest_net.pth"), str(tmp_path / "ours.pt"))
+    command.convert(str(tmp_path / "ours.pt"), str(tmp_path / "back.pth"), name=name, reverse=True)
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    assert back.keys() == theirs.keys()
+    assert all(torch.equal(back[key], theirs[key]) for key in theirs)
 
 
 def test_the_discriminator_is_monai_s_too():
@@ -89,14 +110,55 @@ def test_training_and_evaluation_give_the_same(oracle):
 
 def test_weights_start_as_published():
     network = ResnetGenerator(channels=32, blocks=2)
-    weights = torch.cat([p.flatten() for n, p in network.named_parameters() if n.endswith("weight")])
+    weights = torch.cat([p.flatten() for n, p in network.state_dict().items() if n.endswith("weight")])
     assert float(weights.std()) == pytest.approx(0.02, rel=0.02)
 
 
 def test_what_does_not_fit_is_said():
-    with pytest.raises(InputError, match="30 x 32 pixels cannot be translated, since sides must be multiples of 4"):
+    with pytest.raises(InputError, match="30 x 32 pixels cannot be translated; give sides that are multiples of 4"):
         ResnetGenerator(channels=4, blocks=1)(torch.zeros(1, 1, 30, 32))
     with pytest.raises(InputError, match="unknown norm 'layer'"):
         ResnetGenerator(norm="layer")
-    with pytest.raises(InputError, match="at least 1 channel and 1 block"):
+    with pytest.raises(InputError, match="give 1 or more of each"):
         ResnetGenerator(blocks=0)
+
+
+def test_blurred_halving_and_doubling_are_those_of_the_paper():
+    """Kernels 1 2 1 with steps of 2, and 1 3 3 1 transposed with the edges repeated (Zhang 2019), written plainly."""
+    torch.manual_seed(0)
+    x = torch.rand(2, 3, 8, 12)
+    row = torch.tensor([1.0, 2.0, 1.0]) / 4
+    padded = torch.nn.functional.pad(x, [1, 1, 1, 1], mode="reflect")
+    expected = sum(row[i] * row[j] * padded[..., i : i + 7 : 2, j : j + 11 : 2] for i in range(3) for j in range(3))
+    torch.testing.assert_close(BlurPool()(x), expected)
+    kernel = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+    kernel = (kernel[:, None] * kernel).expand(3, 1, 4, 4)
+    padded = torch.nn.functional.pad(x, [1, 1, 1, 1], mode="replicate")
+    doubled = torch.nn.functional.conv_transpose2d(padded, kernel, stride=2, padding=3, groups=3)
+    ours = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(ours, doubled)
+
+
+@pytest.mark.parametrize(("antialias", "blocks"), [(True, 6), (False, 6), (True, 1), (True, 2)])
+def test_features_are_what_lies_on_the_way(antialias, blocks):
+    torch.manual_seed(0)
+    network = ResnetGenerator(channels=4, blocks=blocks, antialias=antialias, init="xavier")
+    x = torch.rand(1, 1, 16, 20)
+    found = {}
+    names = {"down.0.conv": 1, "down.1.conv": 2, "blocks.0": 3, f"blocks.{min(5, blocks) - 1}": -1}
+    modules = dict(network.named_modules())
+
+    def keep(name):
+        return lambda _module, _inputs, output: found.update({name: output})
+
+    hooks = [modules[name].register_forward_hook(keep(name)) for name in names]
+    out = network(x)
+    for hook in hooks:
+        hook.remove()
+    assert out.shape == x.shape
+    features = network.features(x)
+    for name, place in names.items():
+        assert torch.equal(features[place], found[name])
+    assert [feature.shape[1] for feature in features] == network.feature_channels
+    torch.testing.assert_close(torch.jit.script(network)(x), out)
+    torch.testing.assert_close(network.translate((x + 1) / 2), (out + 1) / 2)

@@ -1,0 +1,260 @@
+"""Our training step of CycleGAN beside the official code: time and losses.
+
+Writes its section of docs/benchmarks.md. Run from the repository, with a checkout of
+github.com/junyanz/pytorch-CycleGAN-and-pix2pix:
+    python -m benchmarks.style_step --official /path/to/pytorch-CycleGAN-and-pix2pix --rounds 5
+
+Method: A step is the update of both generators and of both discriminators, float32, one image of each side, one
+channel, identity 0.5, pools of 50. Theirs is their `CycleGANModel`, unchanged; ours is `CycleGANTrainer` with the
+networks, optimisers and losses of bundle/configs/train_cyclegan.json. Both start from the same weights
+(`networks.to_official`) and images. Each has a process of its own and as many threads as `--threads` says; they take
+turns of one step, and ratios are formed within a round; below 1 ours is faster. The first step warms up and gives the
+losses; where one differs by more than 1e-4 of itself, no ratio is given.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fire
+import torch
+
+from benchmarks.official import circumstances
+from benchmarks.report import ratios, replace_section, spread
+from benchmarks.side import Side, attempt
+from conventions import InputError, report_input_errors
+from engines import CycleGANTrainer, ImagePool
+from losses import CycleLoss, LSGANLoss
+from networks import build_network, to_official
+
+TITLE = "CycleGAN step"
+"""Of its section of the page."""
+
+LARGEST_DIFFERENCE = 1e-4
+"""Between the two sides' losses, relative."""
+
+LANDMARK = Path("models", "cycle_gan_model.py")
+
+LOSSES = {
+    "adversarial_drr": "G_A",
+    "adversarial_real": "G_B",
+    "cycle_real": "cycle_A",
+    "cycle_drr": "cycle_B",
+    "identity_drr": "idt_A",
+    "identity_real": "idt_B",
+    "discriminator_drr": "D_A",
+    "discriminator_real": "D_B",
+}
+"""Our name of a loss -> theirs, where films are A and DRRs are B."""
+
+NETWORKS = {"netG_A": "to_drr", "netG_B": "to_real", "netD_A": "drr_discriminator", "netD_B": "real_discriminator"}
+
+
+@dataclass
+class Row:
+    """What one side gave, or why it did not."""
+
+    losses: dict[str, float] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    reason: str = ""
+
+
+class Ours:
+    """Our step.
+
+    Args:
+        size: side of the images.
+        blocks: of the generators.
+        threads: of torch.
+        channels: of generators and discriminators.
+    """
+
+    def __init__(self, size: int, blocks: int, threads: int, channels: int = 64) -> None:
+        torch.set_num_threads(threads)
+        nets: dict[str, Any] = dict(_networks(blocks, channels))
+        self.batch = _batch(size)
+        generators = [*nets["to_drr"].parameters(), *nets["to_real"].parameters()]
+        judges = [*nets["drr_discriminator"].parameters(), *nets["real_discriminator"].parameters()]
+        self.trainer = CycleGANTrainer(
+            device="cpu",
+            max_epochs=1,
+            train_data_loader=[self.batch],
+            **nets,
+            optimizer=torch.optim.Adam(generators, 2e-4, (0.5, 0.999), fused=True),
+            discriminator_optimizer=torch.optim.Adam(judges, 2e-4, (0.5, 0.999), fused=True),
+            adversarial_loss=LSGANLoss(),
+            cycle_loss=CycleLoss(10.0, 10.0, 0.5),
+            pools={"real": ImagePool(50, 1), "drr": ImagePool(50, 2)},
+        )
+
+    def first(self) -> dict[str, float]:
+        """The losses of the first step, by their names."""
+        self.trainer.run()
+        return {theirs: float(self.trainer.state.output[ours]) for ours, theirs in LOSSES.items()}
+
+    def turn(self) -> float:
+        """Seconds of another step."""
+        start = time.perf_counter()
+        self.trainer.run()
+        return time.perf_counter() - start
+
+
+class Official:
+    """The official step.
+
+    Args:
+        checkout: of the official code.
+        size, blocks, threads, channels: see `Ours`.
+    """
+
+    def __init__(self, checkout: str, size: int, blocks: int, threads: int, channels: int = 64) -> None:
+        torch.set_num_threads(threads)
+        sys.path.insert(0, checkout)
+        from models.cycle_gan_model import CycleGANModel  # type: ignore[import-not-found]
+
+        self.model = CycleGANModel(
+            SimpleNamespace(
+                **{"gpu_ids": [], "isTrain": True, "checkpoints_dir": tempfile.mkdtemp(), "name": "x"},
+                **{"preprocess": "none", "input_nc": 1, "output_nc": 1, "ngf": channels, "ndf": channels},
+                **{"netG": f"resnet_{blocks}blocks", "netD": "basic", "n_layers_D": 3, "norm": "instance"},
+                **{"no_dropout": True, "init_type": "normal", "init_gain": 0.02, "pool_size": 50, "gan_mode": "lsgan"},
+                **{"lr": 2e-4, "beta1": 0.5, "lambda_identity": 0.5, "lambda_A": 10.0, "lambda_B": 10.0},
+                direction="AtoB",
+                device=torch.device("cpu"),
+            )
+        )
+        for theirs, ours in NETWORKS.items():
+            network = _networks(blocks, channels)[ours]
+            getattr(self.model, theirs).load_state_dict(to_official(network.state_dict(), network))
+        images = {name: 2 * image - 1 for name, image in _batch(size).items()}
+        self.model.set_input({"A": images["real"], "B": images["drr"], "A_paths": [""], "B_paths": [""]})
+
+    def first(self) -> dict[str, float]:
+        """See `Ours`."""
+        self.model.optimize_parameters()
+        return {name: float(getattr(self.model, f"loss_{name}")) for name in LOSSES.values()}
+
+    def turn(self) -> float:
+        """See `Ours`."""
+        start = time.perf_counter()
+        self.model.optimize_parameters()
+        return time.perf_counter() - start
+
+
+def _networks(blocks: int, channels: int) -> dict[str, torch.nn.Module]:
+    """The four networks, the same in every process."""
+    torch.manual_seed(0)
+    nets = {name: build_network("resnet_9blocks", blocks=blocks, channels=channels) for name in ("to_drr", "to_real")}
+    return nets | {f"{n}_discriminator": build_network("patchgan_70", channels=channels) for n in ("drr", "real")}
+
+
+def _batch(size: int) -> dict[str, torch.Tensor]:
+    noise = torch.rand(2, 1, 1, size + 8, size + 8, generator=torch.Generator().manual_seed(1))
+    smooth = [torch.nn.functional.avg_pool2d(image, 9, 1) for image in noise]
+    return {"real": smooth[0], "drr": smooth[1] ** 2}
+
+
+def compare(checkout: str, size: int, blocks: int, rounds: int, threads: int, channels: int) -> tuple[Row, Row]:
+    """Let both sides take turns.
+
+    Args:
+        checkout: of the official code.
+        size: side of the images.
+        blocks: of the generators.
+        rounds: turns of each.
+        threads: of each side.
+        channels: of generators and discriminators.
+
+    Returns:
+        Ours and theirs.
+    """
+    rows, sides = (Row(), Row()), (Side(), Side())
+    subjects: tuple[tuple[Any, ...], ...] = ((Ours,), (Official, checkout))
+    try:
+        for row, side, (make, *more) in zip(rows, sides, subjects, strict=True):
+            attempt(row, partial(side.load, make, *more, size, blocks, threads, channels))
+            attempt(row, partial(_first, side, row))
+        for _ in range(rounds):
+            for row, side in zip(rows, sides, strict=True):
+                attempt(row, partial(_turn, side, row))
+    finally:
+        for side in sides:
+            side.stop()
+    return rows
+
+
+def _first(side: Side, row: Row) -> None:
+    row.losses.update(side.ask("first"))
+
+
+def _turn(side: Side, row: Row) -> None:
+    row.seconds.append(side.ask("turn"))
+
+
+def table_row(name: str, ours: Row, theirs: Row) -> str:
+    """A line of the table: medians with least and largest, ratios within rounds, the largest difference of a loss."""
+    if ours.reason or theirs.reason:
+        return f"| {name} | {ours.reason or 'ran'} | {theirs.reason or 'ran'} | | |"
+    difference = max(abs(ours.losses[k] - v) / abs(v) for k, v in theirs.losses.items())
+    ratio = spread(ratios(ours.seconds, theirs.seconds), ".2f") if difference <= LARGEST_DIFFERENCE else "not the same"
+    fastest = f"{min(ours.seconds) / min(theirs.seconds):.2f}"
+    times = " | ".join(spread(row.seconds, ".2f") for row in (ours, theirs))
+    return f"| {name} | {times} | {ratio} ({fastest}) | {difference:.1e} |"
+
+
+def main(
+    official: str,
+    sizes: str = "128/6,128/9",
+    rounds: int = 5,
+    threads: int = 1,
+    channels: int = 64,
+    page: str | None = None,
+) -> None:
+    """Measure and print; write the section of a page where one is named.
+
+    Args:
+        official: checkout of the official code.
+        sizes: SIDE/BLOCKS, parted by commas.
+        rounds: turns of each side.
+        threads: of each side.
+        channels: of the networks.
+        page: such as docs/benchmarks.md.
+    """
+    checkout = Path(str(official)).absolute()
+    if not (checkout / LANDMARK).is_file():
+        raise InputError(f"{checkout}: is no checkout of the official code ({LANDMARK} is not there); clone it")
+    cases = sizes if isinstance(sizes, (tuple, list)) else str(sizes).split(",")
+    lines = list(_section(checkout, [str(case) for case in cases], rounds, threads, channels))
+    print("\n".join(lines))
+    if page is not None:
+        replace_section(page, TITLE, lines)
+
+
+def _section(checkout: Path, cases: list[str], rounds: int, threads: int, channels: int) -> Iterator[str]:
+    yield "Written by `benchmarks/style_step.py`, whose docstring tells the method."
+    yield ""
+    yield "| pixels/blocks | ours, s | official, s | ratio (of the fastest) | largest difference of a loss |"
+    yield "|---|---|---|---|---|"
+    slowest = []
+    for case in cases:
+        size, blocks = (int(number) for number in case.split("/"))
+        ours, theirs = compare(str(checkout), size, blocks, rounds, threads, channels)
+        slowest += ours.seconds
+        yield table_row(case, ours, theirs)
+    yield ""
+    yield from circumstances(checkout, "cpu", rounds)
+    yield f"- Threads a side: {threads}; median of all our steps {statistics.median(slowest or [0.0]):.2f} s"
+
+
+if __name__ == "__main__":
+    report_input_errors()
+    fire.Fire(main, name="style_step")

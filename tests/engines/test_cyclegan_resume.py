@@ -1,0 +1,77 @@
+"""CycleGAN runs that are killed and go on, and two processes beside one."""
+
+import pytest
+import torch
+
+from tests.cyclegan_runs import final, make_run
+from tests.engines.test_distributed import in_processes
+from tests.engines.test_resume import at_the_nth_rename, in_a_process_of_its_own, in_the_middle_of_the_nth_save
+
+
+def train(folder, die=None, rank=0, world_size=1, **options):
+    """A run in this process, and what it ends with, in a file."""
+    if die is not None:
+        die()
+    resume, trainer = make_run(folder, rank=rank, world_size=world_size, **options)
+    resume.run(trainer)
+    torch.save(final(resume), folder / f"final_{rank}.pt")
+
+
+def ended(folder, rank=0):
+    return torch.load(folder / f"final_{rank}.pt", weights_only=True)
+
+
+def apart(folder, die=None, **options):
+    """The same in a process of its own, which may be killed."""
+    return in_a_process_of_its_own(lambda: train(folder, die, **options))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    assert apart(folder, dropout=0.5) == 0
+    return ended(folder)
+
+
+@pytest.mark.parametrize(
+    "die", [*map(at_the_nth_rename, (1, 2, 3, 4, 5, 7, 9)), *map(in_the_middle_of_the_nth_save, (1, 2, 4))]
+)
+def test_a_run_killed_at_any_moment_ends_the_same_pools_included(tmp_path, uninterrupted, die):
+    assert apart(tmp_path, die, dropout=0.5) != 0
+    assert not (tmp_path / "final_0.pt").exists()
+    assert apart(tmp_path, dropout=0.5) == 0
+    found = ended(tmp_path)
+    assert found.keys() == uninterrupted.keys()
+    assert not [name for name in found if not torch.equal(found[name], uninterrupted[name])]
+    for kept in ("real_pool images 2", "drr_pool images 0", "real_pool numbers 600", "optimizer state 0 exp_avg"):
+        assert kept in found
+
+
+def test_pools_matter_and_were_full(uninterrupted, tmp_path):
+    """The comparison above would see a pool that was forgotten."""
+    resume, trainer = make_run(tmp_path, max_epochs=2, dropout=0.5)
+    resume.run(trainer)
+    for pool in trainer.pools.values():
+        assert len(pool.images) == 3
+        pool.images.clear()
+    resume._save(trainer)
+    assert apart(tmp_path, dropout=0.5) == 0
+    name = "real_discriminator layers.0.conv.weight"
+    assert not torch.equal(ended(tmp_path)[name], uninterrupted[name])
+
+
+@pytest.mark.parametrize("options", [{"batch": 2}, {"batch": 2, "accumulation_steps": 2}], ids=str)
+def test_two_processes_train_as_one_with_the_batch_of_both(tmp_path, options):
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir(), together.mkdir()
+    options = {**options, "plain": True, "max_epochs": 1}
+    halved = {**options, "batch": 1}
+    in_processes(lambda rank: train(together, rank=rank, world_size=2, **halved))
+    train(alone, **options)
+    first, second, expected = ended(together, 0), ended(together, 1), ended(alone)
+
+    def weights(run):
+        return {name: value for name, value in run.items() if name.split()[0] not in ("polarity", "precision")}
+
+    torch.testing.assert_close(weights(first), weights(second), rtol=0, atol=0)
+    torch.testing.assert_close(weights(first), weights(expected), rtol=0, atol=1e-8)

@@ -1,0 +1,95 @@
+"""FastCUT's training on networks small enough to train in a second."""
+
+import math
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from engines import EpochSeeds, ExponentialAverage, FastCUTTrainer, Resume
+from losses import LSGANLoss, PatchNCELoss
+from networks import PatchDiscriminator2D, PatchProjector, ResnetGenerator
+from tests.cyclegan_runs import IMAGES, EpochSampler, Films, final
+
+
+def make_run(folder, mode="latest", max_epochs=2, mirror=True, content_weight=10.0, **options):
+    torch.manual_seed(0)
+    network = ResnetGenerator(channels=4, blocks=2, antialias=True, init="xavier")
+    projector = PatchProjector(network.feature_channels, 8)
+    discriminator = PatchDiscriminator2D(channels=4, padding=1)
+    optimizer = torch.optim.Adam([*network.parameters(), *projector.parameters()], 2e-3, (0.5, 0.999))
+    judging = torch.optim.Adam(discriminator.parameters(), 2e-3, (0.5, 0.999))
+    ema = ExponentialAverage(network)
+    parts = {"network": network, "projector": projector, "discriminator": discriminator, "ema": ema}
+    resume = Resume(folder, parts | {"optimizer": optimizer, "judging": judging}, {}, mode)
+    sampler = EpochSampler(IMAGES, 0)
+    trainer = FastCUTTrainer(
+        device="cpu",
+        max_epochs=max_epochs,
+        train_data_loader=DataLoader(Films(), sampler=sampler),
+        network=network,
+        projector=projector,
+        discriminator=discriminator,
+        optimizer=optimizer,
+        discriminator_optimizer=judging,
+        adversarial_loss=LSGANLoss(),
+        content_loss=PatchNCELoss(),
+        content_weight=content_weight,
+        patches=32,
+        mirror=mirror,
+        ema=ema,
+        train_handlers=[EpochSeeds(0, sampler), resume],
+        **options,
+    )
+    return resume, trainer
+
+
+def test_everything_learns_and_the_content_term_falls(tmp_path):
+    resume, trainer = make_run(tmp_path, max_epochs=1)
+    before = {name: tensor.clone() for name, tensor in final(resume).items()}
+    resume.run(trainer)
+    first = float(trainer.state.output["content"])
+    assert first < 10 * math.log(32) * 1.2  # nothing told apart
+    moved = final(resume)
+    for part in ("network head.weight", "projector layers.0.0.weight", "discriminator layers.0.conv.weight"):
+        assert not torch.equal(before[part], moved[part])
+    _, longer = make_run(tmp_path / "longer", max_epochs=12)
+    longer.run()
+    assert float(longer.state.output["content"]) < first
+    assert float(longer.state.output["polarity"]) > 0.3
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulation_steps": 2, "clip_norm": 1.0}, {"precision": "bf16"}], ids=str)
+def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path, options):
+    whole, trainer = make_run(tmp_path / "whole", max_epochs=3, **options)
+    whole.run(trainer)
+    stopped, trainer = make_run(tmp_path / "stopped", max_epochs=1, **options)
+    stopped.run(trainer)
+    again, trainer = make_run(tmp_path / "stopped", max_epochs=3, **options)
+    again.run(trainer)
+    expected, found = final(whole), final(again)
+    assert found.keys() == expected.keys()
+    assert not [name for name in found if not torch.equal(found[name], expected[name])]
+
+
+def test_mirrored_steps_compare_the_same_places():
+    """A generator that does nothing keeps its content perfectly, mirrored or not."""
+
+    class Nothing(ResnetGenerator):
+        def forward(self, x):
+            return x + 0 * self.head.bias.sum()
+
+    torch.manual_seed(0)
+    network = Nothing(channels=4, blocks=1)
+    trainer = FastCUTTrainer(
+        "cpu", 1, [], network, PatchProjector(network.feature_channels, 8), torch.nn.Identity(),
+        torch.optim.SGD(network.parameters(), 0.1), torch.optim.SGD(network.parameters(), 0.1), LSGANLoss(),
+        PatchNCELoss(),
+    )  # fmt: skip
+    film = torch.rand(1, 1, 32, 32)
+    translated, source = trainer._patches(film, film, mirrored=False)
+    for a, b in zip(translated, source, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    # Of the layers that are symmetric, here the image itself.
+    mirrored, source = trainer._patches(film, film.flip(-1), mirrored=True)
+    torch.testing.assert_close(mirrored[0], source[0], rtol=0, atol=1e-6)
