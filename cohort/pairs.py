@@ -92,13 +92,9 @@ def _item(name: str, films: dict[View, list[Path]], wanted: Sequence[View]) -> d
 
 def _told_apart(root: Path) -> list[tuple[str, View, Path]]:
     """(case, view, file) of each file whose name or tags tell them."""
-    files = sorted(file for file in root.rglob("*") if file.is_file() and not file.name.startswith("."))
     found, silent = [], []
-    for file in files:
-        stem, suffix = _parted(file)
-        if suffix not in SUFFIXES:
-            continue
-        told = _by_name(root, file, stem)
+    for file in files_below(root, SUFFIXES):
+        told = _by_name(root, file, _parted(file)[0])
         found.append((*told, file)) if told else silent.append(file)
     numbers: dict[str, str] = {}
     for file in silent:
@@ -107,6 +103,12 @@ def _told_apart(root: Path) -> list[tuple[str, View, Path]]:
             study, view = tags
             found.append((numbers.setdefault(study, f"study_{len(numbers) + 1:03d}"), view, file))
     return found
+
+
+def files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Files of a folder and those below it that end in one of some suffixes, in any case; hidden ones are none."""
+    found = (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return sorted(file for file in found if _parted(file)[1] in suffixes)
 
 
 def _parted(file: Path) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from conventions import InputError, Keys, View
 from drr import VolumeGrid
 from transforms import NIFTI_SUFFIXES, MatchFieldOfView, ReadRadiograph
 
-from .pairs import SUFFIXES, VIEW_WORDS
+from .pairs import SUFFIXES, VIEW_WORDS, files_below
 
 logger = logging.getLogger("x2ct.cohort")
 
@@ -69,22 +69,14 @@ def check_folders(
     folder, cohort = Path(str(film_dir)), Path(dataset_dir)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give --film_dir, a folder of radiographs")
-    films = _files(folder, FILM_SUFFIXES)
-    if not films and _files(folder, NIFTI_SUFFIXES):
+    films = files_below(folder, FILM_SUFFIXES)
+    if not films and files_below(folder, NIFTI_SUFFIXES):
         raise InputError(f"{folder}: holds CTs and no films; exchange --film_dir and --dataset_dir")
-    if cohort.is_dir() and not _files(cohort, NIFTI_SUFFIXES) and _files(cohort, (".png", ".jpg", ".dcm")):
+    if cohort.is_dir() and not files_below(cohort, NIFTI_SUFFIXES) and files_below(cohort, (".png", ".jpg", ".dcm")):
         raise InputError(f"{cohort}: holds films and no CTs; exchange --dataset_dir and --film_dir")
     if len(films) < LEAST:
         raise InputError(f"{folder}: holds {len(films)} film(s); a translator needs {LEAST} or more, hundreds better")
     return films
-
-
-def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    def suffix(file: Path) -> str:
-        return ".nii.gz" if file.name.lower().endswith(".nii.gz") else file.suffix.lower()
-
-    found = (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    return sorted(file for file in found if suffix(file) in suffixes)
 
 
 def prepared_films(

@@ -45,13 +45,16 @@ def _sixteen_bit(path: FilePath, image: np.ndarray) -> np.ndarray:
     return np.rint(image.clip(0, 1) * 65535).astype(np.uint16)
 
 
-def write_png16(path: FilePath, image: np.ndarray, record: Mapping[str, Any] | None = None) -> Path:
+def write_png16(
+    path: FilePath, image: np.ndarray, record: Mapping[str, Any] | None = None, computed: bool = True
+) -> Path:
     """Write a radiograph as a grey PNG of 16 bit, with a text chunk "X2CT" that says in JSON that it was computed.
 
     Args:
         path: file to write; a file of an earlier run is renamed, not overwritten.
         image: (rows, columns) in [0, 1], bright = dense; 1 becomes 65535.
         record: what made it (geometry, curve, film, view), joined to the chunk.
+        computed: whether it was; a film gets no chunk.
 
     Returns:
         The file written.
@@ -61,8 +64,9 @@ def write_png16(path: FilePath, image: np.ndarray, record: Mapping[str, Any] | N
     """
     picture = Image.fromarray(_sixteen_bit(path, image))
     chunk = PngInfo()
-    said = {"computed_from_ct": True, "statement": DRR_STATEMENT, **(record or {})}
-    chunk.add_text("X2CT", json.dumps(said, default=str))
+    if computed:
+        said = {"computed_from_ct": True, "statement": DRR_STATEMENT, **(record or {})}
+        chunk.add_text("X2CT", json.dumps(said, default=str))
     set_aside(path)
     return write_atomically(path, lambda part: picture.save(part, format="PNG", pnginfo=chunk))
 

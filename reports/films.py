@@ -13,9 +13,9 @@ import torch
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from conventions import Keys, View, set_aside, write_atomically
+from export import write_png16
 
 from .figures import PLANES, VIEW_LETTERS, draw_picture, grey_of_hu, save_figure
 
@@ -108,19 +108,13 @@ class FilmReport:
                 self._draw(f"{case}_films.png", film_figure(films, image, None, case))
             if self.keep_shown:
                 for film, plane in zip(films, image, strict=True):
-                    self._keep(f"{case}_{film.view}_shown.png", plane)
+                    write_png16(self.output_dir / f"{case}_{film.view}_shown.png", plane, computed=False)
             print("\n".join(self._said(case, films)))
 
     def finish(self) -> None:
         """End the program with `SOME_FAILED` where a case could not be read; for the last step of a run."""
         if self.dataset.problems:
             raise SystemExit(SOME_FAILED)
-
-    def _keep(self, name: str, plane: np.ndarray) -> None:
-        path = self.output_dir / name
-        picture = Image.fromarray(np.rint(plane.clip(0, 1) * 65535).astype(np.uint16))
-        set_aside(path)
-        write_atomically(path, lambda part: picture.save(part, format="PNG"))
 
     def _draw(self, name: str, figure: Figure) -> None:
         set_aside(self.output_dir / name)

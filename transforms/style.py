@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Transform
-from torch import nn
 from torch.nn.functional import interpolate
 
 from conventions import InputError, View
@@ -49,8 +49,9 @@ class StyleTransfer(Transform):
         film: film style.
         anchor: how its volumes were laid on the grid, see `ResampleToGrid`.
         views: which views are given, in order.
-        network: translator of the learned methods, (B, 1, rows, columns) in [-1, 1] to the same. Its attribute
-            `image_size`, where it has one, is the size it is shown.
+        network: translator of the learned methods, whose `translate` takes and gives (B, 1, rows, columns) in [0, 1],
+            for example `networks.ResnetGenerator`. Its attribute `image_size`, where it has one, is the size it is
+            shown.
 
     Raises:
         InputError: where a name is unknown, or a learned method has no network.
@@ -64,7 +65,7 @@ class StyleTransfer(Transform):
         film: str = "x2ct",
         anchor: str = "head",
         views: Sequence[str] = tuple(View),
-        network: nn.Module | None = None,
+        network: Any = None,
     ) -> None:
         if method not in METHODS:
             raise InputError(f"unknown style transfer {method!r}: choose one of {', '.join(METHODS)}")
@@ -122,7 +123,7 @@ class StyleTransfer(Transform):
             planes = interpolate(planes, (size, size), mode="bilinear", antialias=True)
         device = next(self.network.parameters()).device
         with torch.no_grad():
-            planes = (self.network.eval()(2 * planes.to(device) - 1).cpu() + 1) / 2
+            planes = self.network.eval().translate(planes.to(device)).cpu()
         if size != image.shape[-1]:
             planes = interpolate(planes, tuple(image.shape[-2:]), mode="bilinear", antialias=True)
         return planes[:, 0].clip(0, 1).to(image.device)
@@ -155,7 +156,7 @@ class StyleTransferd(EachKey):
         film: str = "x2ct",
         anchor: str = "head",
         views: Sequence[str] = tuple(View),
-        network: nn.Module | None = None,
+        network: Any = None,
         allow_missing_keys: bool = False,
     ) -> None:
         transfer = StyleTransfer(method, geometry, curve, film, anchor, views, network)

@@ -147,13 +147,12 @@ def equalised(pixels: np.ndarray) -> np.ndarray:
     return (np.searchsorted(order, pixels) / len(order)).astype(np.float32)
 
 
-def read_film(pixels: np.ndarray, view: View, either_direction: bool = True) -> Reading:
+def read_film(pixels: np.ndarray, view: View) -> Reading:
     """Find the lungs and what else the film shows.
 
     Args:
         pixels: (rows, columns) in any tone, square pixels, head up, bright = dense or the reverse.
         view: what the film is said to be.
-        either_direction: whether the box may be found in the mirrored thorax.
 
     Returns:
         What was found; `box.score` below about 0.4 means that nothing was.
@@ -165,26 +164,31 @@ def read_film(pixels: np.ndarray, view: View, either_direction: bool = True) -> 
     )[0, 0].numpy()
     tones = equalised(small)
     other = View.LATERAL if view is View.PA else View.PA
-    both = found, inverted = _best(tones, view, either_direction), _best(1 - tones, view, either_direction)
+    ways, inverted_ways = _both_ways(tones, view), _both_ways(1 - tones, view)
+    found, inverted = _best(ways), _best(inverted_ways)
     polarity = _tone_correlation(tones, view, *found) + _tone_correlation(tones, view, *inverted)
+    likeness = max(found[0].score, inverted[0].score)
     if polarity < 0:
-        tones, found = 1 - tones, inverted
-    straight, mirrored = (_search(tones, view, way).score for way in (False, True))
-    likeness = max(one[0].score for one in both)
-    elsewhere = max(_best(image, other, True)[0].score for image in (tones, 1 - tones))
+        tones, ways, found = 1 - tones, inverted_ways, inverted
+    elsewhere = max(box.score for image in (tones, 1 - tones) for box in _both_ways(image, other))
     box = _refine(tones, view, *found)
     return Reading(
         box=box.scaled(pixels.shape[0] / small.shape[0]),
         view_margin=likeness - elsewhere,
-        mirror_margin=straight - mirrored,
+        mirror_margin=ways[0].score - ways[1].score,
         polarity=polarity,
     )
 
 
-def _best(tones: np.ndarray, view: View, either_direction: bool) -> tuple[LungBox, bool]:
-    """The best box, and whether it was found in the mirrored thorax."""
-    ways = (False, True) if either_direction else (False,)
-    return max(((_search(tones, view, way), way) for way in ways), key=lambda one: one[0].score)
+def _both_ways(tones: np.ndarray, view: View) -> tuple[LungBox, LungBox]:
+    """The best boxes in the thorax as it is and in the mirrored one."""
+    return _search(tones, view, False), _search(tones, view, True)
+
+
+def _best(ways: tuple[LungBox, LungBox]) -> tuple[LungBox, bool]:
+    """The better box, and whether it was found in the mirrored thorax."""
+    straight, mirrored = ways
+    return (mirrored, True) if mirrored.score > straight.score else (straight, False)
 
 
 def _sizes(view: View, shape: tuple[int, ...]) -> Iterator[tuple[float, float]]:
