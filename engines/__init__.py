@@ -20,6 +20,8 @@ from .resume import Resume as Resume
 from .run_recorder import RunRecorder as RunRecorder
 from .run_recorder import describe_run as describe_run
 from .schedule import ConstantThenLinear as ConstantThenLinear
+from .style_evaluator import StyleEvaluator as StyleEvaluator
+from .style_evaluator import StyleOfView as StyleOfView
 from .summary import SummaryWriter as SummaryWriter
 from .trainer import X2CTTrainer as X2CTTrainer
 from .translator_saver import TranslatorSaver as TranslatorSaver

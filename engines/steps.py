@@ -75,7 +75,7 @@ def images_of(batch: Mapping[str, Any], names: Sequence[str], state: Any, non_bl
         sizes = " and ".join(
             f"{name} {' x '.join(map(str, i.shape[1:]))}" for name, i in zip(names, images, strict=True)
         )
-        raise InputError(f"the images of the two sides differ in size ({sizes}); bring both to one --image_size")
+        raise InputError(f"the images of the two sides differ in size ({sizes}); bring both to one --radiograph_size")
     return [2 * (image.as_tensor() if isinstance(image, MetaTensor) else image) - 1 for image in images]
 
 

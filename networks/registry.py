@@ -26,6 +26,9 @@ from .x2ct import SingleViewGenerator, X2CTGenerator
 NETWORKS = ComponentStore("networks", "Generators and discriminators that `build_network` makes by name.")
 """The networks by name, each with a one-line description."""
 
+RECIPE = ("geometry", "curve", "film", "anchor")
+"""What radiographs a model was trained for, by the names of its record."""
+
 _MADE_BY: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "x2ct_biplanar": ("X2CT-GAN generator from a PA and a lateral radiograph, as shipped.", X2CTGenerator),
     "x2ct_biplanar_no_fuse": (
@@ -107,7 +110,8 @@ def load_network(checkpoint: str | os.PathLike[str]) -> nn.Module:
         checkpoint: bare state dict; its record is the JSON file of the same name.
 
     Returns:
-        The network, in evaluation mode; it also has the record's `image_size` as an attribute, where there is one.
+        The network, in evaluation mode. Of what its record says, `image_size` and `recipe` (geometry, curve, film,
+        anchor) become attributes, where they are there.
 
     Raises:
         InputError: where a file is missing or damaged, or the two do not belong together.
@@ -132,4 +136,8 @@ def load_network(checkpoint: str | os.PathLike[str]) -> nn.Module:
         ) from error
     if "image_size" in said:
         network.image_size = said["image_size"]
+    if isinstance(said.get("grid"), dict):
+        said["anchor"] = said["grid"].get("anchor")
+    if {*RECIPE} <= set(said):
+        network.recipe = tuple(said[key] for key in RECIPE)
     return network.eval()

@@ -168,7 +168,7 @@ def check_sides(x: Tensor) -> None:
     if any(side % SIDE_MULTIPLE or side < SMALLEST_SIDE for side in x.shape[-2:]):
         raise InputError(
             f"an image of {x.shape[-2]} x {x.shape[-1]} pixels cannot be translated; give sides that are multiples of "
-            f"{SIDE_MULTIPLE}, from {SMALLEST_SIDE} up (--image_size)"
+            f"{SIDE_MULTIPLE}, from {SMALLEST_SIDE} up (--radiograph_size)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Every picture the project draws."""
+"""Every picture and table the project draws."""
 
 from .figures import case_figure as case_figure
 from .figures import draw_case as draw_case
@@ -9,3 +9,6 @@ from .films import film_figure as film_figure
 from .handlers import CaseFigures as CaseFigures
 from .handlers import LossCurves as LossCurves
 from .handlers import TensorBoardCases as TensorBoardCases
+from .style import StyleReport as StyleReport
+from .style import TranslationPanels as TranslationPanels
+from .style import style_table as style_table

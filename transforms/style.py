@@ -51,10 +51,10 @@ class StyleTransfer(Transform):
         views: which views are given, in order.
         network: translator of the learned methods, whose `translate` takes and gives (B, 1, rows, columns) in [0, 1],
             for example `networks.ResnetGenerator`. Its attribute `image_size`, where it has one, is the size it is
-            shown.
+            shown; its `recipe` (geometry, curve, film, anchor) must be that of the model.
 
     Raises:
-        InputError: where a name is unknown, or a learned method has no network.
+        InputError: where a name is unknown, or a learned method has no network or one of another recipe.
     """
 
     def __init__(
@@ -72,6 +72,13 @@ class StyleTransfer(Transform):
         if method in LEARNED and network is None:
             raise InputError(
                 f"style transfer {method!r} needs a translator; give --style_checkpoint, or choose histogram"
+            )
+        wanted = (geometry, curve, film, anchor)
+        recipe = getattr(network, "recipe", wanted)
+        if method in LEARNED and recipe != wanted:
+            raise InputError(
+                f"the translator makes radiographs of {' '.join(map(str, recipe))}, and those wanted here are of "
+                f"{' '.join(wanted)}; give the overlays it was trained with, or another translator"
             )
         self.network = network
         self.method = method

@@ -21,6 +21,18 @@ def cohort(tmp_path_factory):
     return split_cohort(folder, test=1, validation=1)
 
 
+RECIPE = ("geometry", "curve", "film", "anchor")
+
+
+def leave_translator(folder, **record):
+    """An untrained translator with its record."""
+    network = build_network("resnet_6blocks", channels=4, blocks=1)
+    torch.save(network.state_dict(), folder / "to_drr.pt")
+    said = {"network": network.spec, "image_size": 128, **record}
+    (folder / "to_drr.json").write_text(json.dumps(said))
+    return folder / "to_drr.pt"
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """An untrained network and its record."""
@@ -40,13 +52,21 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.slow
 def test_the_section_has_every_row_and_the_ceiling_is_the_direct_evaluation(cohort, checkpoint, tmp_path, capsys):
     page = tmp_path / "benchmarks.md"
-    pseudo_real.run(str(checkpoint), str(cohort), str(checkpoint), repeats=1, output=str(page))
+    translator = leave_translator(tmp_path, **dict(zip(RECIPE, ("chest", "water", "linear", "centre"), strict=True)))
+    options = {"cyclegan": str(translator), "repeats": 1, "output": str(page)}
+    pseudo_real.run(str(checkpoint), str(cohort), str(checkpoint), **options)
     rows = [
         line
         for line in page.read_text().splitlines()
         if (line.startswith("| ") and "own" in line) or "pseudo-real, " in line
     ]
-    assert len(rows) == 6
+    assert len(rows) == 8
+    assert [row.count("cyclegan") for row in rows] == [0, 0, 0, 1] * 2
+    own, none, histogram = (row.split("|") for row in rows[:3])
+    assert own[-2].strip() == none[-2].strip() == ""
+    assert float(histogram[-2].split()[0]) == pytest.approx(
+        float(histogram[2].split()[0]) - float(none[2].split()[0]), abs=0.02
+    )
     assert "nan" not in page.read_text()
     assert (tmp_path / "images" / "pseudo_real.png").exists()
     model = pseudo_real.Model(str(checkpoint))
@@ -63,14 +83,16 @@ def test_the_section_has_every_row_and_the_ceiling_is_the_direct_evaluation(coho
 
 def test_a_film_follows_from_its_seed_and_keeps_the_patient(checkpoint, cohort):
     model = pseudo_real.Model(str(checkpoint))
-    volume = ResampleToGrid(model.grid, "centre")(ReadVolume()(next(cohort.parent.glob("*.nii.gz")))).as_tensor()
+    read = ReadVolume()(next(cohort.parent.glob("*.nii.gz")))
+    coarse, volume = (ResampleToGrid(g, "centre")(read).as_tensor() for g in (model.grid, pseudo_real.film_grid(model)))
     one, again, other = (pseudo_real.pseudo_real(volume, model, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).max() > 0.05
     assert one.min() >= 0
     assert one.max() <= 1
-    own = pseudo_real.own_radiographs(volume, model)
-    for film, plain in zip(one, own, strict=True):
+    assert one.shape == (2, 128, 128)
+    own = pseudo_real.own_radiographs(coarse, model)
+    for film, plain in zip(pseudo_real.translate([one], "none", None, model)[0], own, strict=True):
         assert np.corrcoef(film[10:50, 10:50].ravel(), plain[10:50, 10:50].ravel())[0, 1] > 0.8
 
 

@@ -1,6 +1,9 @@
 """The two configurations that train translators, run tiny as their commands."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from tests.film_phantom import films
 
 METHODS = ("cyclegan", "fastcut")
 
-TINY = {"image_size": 64, "volume_size": 64, "channels": 4, "blocks": 1, "discriminator_channels": 4}
+TINY = {"image_size": 64, "channels": 4, "blocks": 1, "discriminator_channels": 4}
 
 
 def config(root, method):
@@ -29,6 +32,15 @@ def film_dir(tmp_path_factory):
             if view == 0 or seed == 0:
                 pixels = (films(seed)[view] * 65535).astype(np.uint16)
                 Image.fromarray(pixels).save(folder / f"case{seed}_{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def all_pa(tmp_path_factory):
+    """Four PA films."""
+    folder = tmp_path_factory.mktemp("pa")
+    for seed in range(4):
+        Image.fromarray((films(seed)[0] * 65535).astype(np.uint16)).save(folder / f"case{seed}_pa.png")
     return folder
 
 
@@ -93,7 +105,78 @@ def test_a_translator_is_trained_resumed_and_can_be_loaded(
     lines = (whole / "losses.csv").read_text().splitlines()
     assert len(lines) == 3
     assert all(np.isfinite(float(value)) for value in lines[1].split(",")[1:-1])
+    assert (whole / "translations.png").exists()
 
     swapped = run(tmp_path / "bad", film_dir=tiny_cohort)
     assert swapped.returncode != 0
     assert swapped.stderr.strip().splitlines()[-1].startswith(f"Error: {tiny_cohort}: holds CTs and no films; exchange")
+
+
+@pytest.mark.slow
+def test_translators_are_measured_by_the_command(root, tiny_cohort, bundle_verb_of_any_size, tmp_path, all_pa):
+    for name in ("real_to_drr", "drr_to_real"):
+        network = build_network("resnet_6blocks", channels=4, blocks=1)
+        torch.save(network.state_dict(), tmp_path / f"{name}.pt")
+        record = {"network": network.spec, "image_size": 64, "geometry": "x2ct", "curve": "plastimatch", "film": "x2ct"}
+        (tmp_path / f"{name}.json").write_text(json.dumps({**record, "grid": {"anchor": "head"}}))
+    common = {"bundle_root": root / "bundle", "dataset_dir": tiny_cohort, "film_dir": all_pa, "image_size": 64}
+    common |= {"folds": "['train','test']", "views": "['pa']", "cyclegan": tmp_path / "real_to_drr.pt"}
+
+    def run(out, *overlays, **options):
+        files = [str(root / "bundle" / "configs" / f"{name}.json") for name in ("evaluate_style", *overlays)]
+        options = {**common, "output_dir": out, **options}
+        return bundle_verb_of_any_size("run", "evaluating", "--config_file", str(files), cwd=tmp_path, **options)
+
+    done = run(tmp_path / "out")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "pa_to_drr.png",
+        "pa_to_real.png",
+        "style.csv",
+        "style.md",
+    ]
+    page = (tmp_path / "out" / "style.md").read_text()
+    assert page in done.stdout
+    assert "- films: 4" in page
+    assert "- KID and FID by: 96 random features, seed 0" in page
+    lines = (tmp_path / "out" / "style.csv").read_text().splitlines()
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["pa", "to_drr", "none"],
+        ["pa", "to_drr", "histogram"],
+        ["pa", "to_drr", "cyclegan"],
+        ["pa", "to_real", "none"],
+        ["pa", "to_real", "cyclegan"],
+    ]
+    other = run(tmp_path / "other", "chest")
+    assert other.returncode != 0
+    assert "the translator makes radiographs of x2ct plastimatch x2ct head" in other.stderr.splitlines()[-1]
+    assert not (tmp_path / "other" / "style.csv").exists()
+    many = run(tmp_path / "many", "augmented", renderings=2, views="['pa']", folds="['test']", cyclegan=None)
+    assert many.returncode == 0, many.stderr[-2000:]
+    assert "- renderings of each CT: 2" in many.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_train_a_translator(root, tiny_cohort, film_dir, tmp_path, method):
+    """That they equal one is shown in tests/engines; here the overlay runs, and one of them writes."""
+    files = [str(config(root, method)), str(root / "bundle" / "configs" / f"multi_gpu_{method}.json")]
+    options = {
+        "film_dir": film_dir,
+        "dataset_dir": tiny_cohort,
+        "output_dir": tmp_path,
+        "ckpt_dir": tmp_path / "models",
+    }
+    options |= {"max_epochs": 1, "constant_epochs": 1, **TINY}
+    flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*start, "-m", "monai.bundle", "run", "training", "--config_file", str(files), *flags],
+        **{"cwd": root, "capture_output": True, "text": True, "env": {**os.environ, "OMP_NUM_THREADS": "1"}},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    names = {"real_to_drr.pt"} | ({"drr_to_real.pt"} if method == "cyclegan" else set())
+    assert {path.name for path in (tmp_path / "models").glob("*_to_*.pt")} == names
+    assert not [name for name in torch.load(tmp_path / "models" / "real_to_drr.pt") if name.startswith("module.")]
+    assert len((tmp_path / "losses.csv").read_text().splitlines()) == 2
+    assert len(list((tmp_path / "tensorboard").rglob("events*"))) == 2  # losses and panels

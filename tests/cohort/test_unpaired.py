@@ -13,6 +13,7 @@ from cohort.unpaired import view_of
 from conventions import InputError
 from drr import VolumeGrid
 from export import write_png16
+from tests.film_phantom import films as phantom_films
 
 GRID = VolumeGrid((64, 64, 64), 5.0)
 
@@ -54,7 +55,7 @@ def test_folders_that_cannot_be_trained_on_are_refused_at_once(tmp_path):
         ((touch(tmp_path / "none"), cts, 128), r"none: holds 0 film\(s\)"),
         ((tmp_path / "nowhere", cts, 128), r"nowhere: there is no such folder; give --film_dir"),
         ((None, cts, 128), r"give --film_dir, a folder of radiographs"),
-        ((films, cts, 130), r"image_size 130 is no multiple of 4"),
+        ((films, cts, 130), r"radiograph_size 130 is no multiple of 4"),
     ]:
         with pytest.raises(InputError, match=words):
             check_folders(*arguments)
@@ -70,6 +71,31 @@ def test_films_without_a_chest_are_named_and_left_out(tmp_path, caplog):
     assert [record.getMessage().startswith("left out") for record in caplog.records] == [True] * 4
     with pytest.raises(InputError, match="none is of a view that is asked for"):
         prepared_films(files, GRID, 64, views=["lateral"], progress=False)
+
+
+def test_what_became_of_a_film_is_kept_as_long_as_nothing_changes(tmp_path, monkeypatch):
+    files = []
+    for seed in range(2):
+        pixels = (phantom_films(seed)[0] * 65535).astype(np.uint16)
+        files.append(tmp_path / f"case{seed}_pa.png")
+        Image.fromarray(pixels).save(files[-1])
+    plain = prepared_films(files, GRID, 64, progress=False)
+    kept = tmp_path / "kept"
+    first = prepared_films(files, GRID, 64, cache_dir=kept, progress=False)
+    read = []
+    monkeypatch.setattr("cohort.unpaired.ReadRadiograph", lambda view: lambda file: read.append(file))
+    again = prepared_films(files, GRID, 64, cache_dir=kept, progress=False)
+    assert not read
+    for a, b, c in zip(plain, first, again, strict=True):
+        assert torch.equal(a["image"], b["image"])
+        assert torch.equal(a["image"], c["image"])
+        assert {k: v for k, v in a.items() if k != "image"} == {k: v for k, v in c.items() if k != "image"}
+    files[0].write_bytes(files[0].read_bytes() + b" ")
+    with pytest.raises(AttributeError):
+        prepared_films(files, GRID, 64, cache_dir=kept, progress=False)
+    assert read == [files[0]]
+    with pytest.raises(AttributeError):
+        prepared_films(files[1:] * 2, GRID, 96, cache_dir=kept, progress=False)
 
 
 class Radiographs:

@@ -78,6 +78,9 @@ def test_a_network_is_made_again_from_its_record(tmp_path):
     network, loaded = leave(tmp_path), load_network(tmp_path / "to_drr.pt")
     assert loaded.spec == network.spec
     assert loaded.image_size == 128
+    assert not hasattr(loaded, "recipe")
+    leave(tmp_path, geometry="chest", curve="water", film="linear", grid={"anchor": "centre"})
+    assert load_network(tmp_path / "to_drr.pt").recipe == ("chest", "water", "linear", "centre")
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), loaded.parameters(), strict=True))
 
 

@@ -120,3 +120,11 @@ def test_a_network_translates_each_view_and_the_record_says_so(film, size):
 def test_a_learned_method_needs_its_network():
     with pytest.raises(InputError, match="style transfer 'fastcut' needs a translator; give --style_checkpoint"):
         StyleTransfer("fastcut", **WHOLE)
+
+
+def test_a_translator_of_another_recipe_is_refused():
+    network = Halving()
+    network.recipe = ("x2ct", "plastimatch", "x2ct", "head")
+    StyleTransfer("cyclegan", "x2ct", "plastimatch", "x2ct", "head", network=network)
+    with pytest.raises(InputError, match="makes radiographs of x2ct plastimatch x2ct head, and those wanted here"):
+        StyleTransfer("cyclegan", **WHOLE, network=network)

@@ -1,0 +1,126 @@
+"""What a radiograph looks like in numbers, for comparing sets of them (KID, FID)."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections import OrderedDict
+
+import torch
+from monai.networks.nets import DenseNet121
+from torch import Tensor, nn
+from torch.nn import functional
+
+from conventions import InputError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the colours that torchvision's networks were trained on."""
+
+XRAYVISION_RANGE = 1024.0
+"""torchxrayvision's networks read radiographs in [-1024, 1024]."""
+
+PRETRAINED_SIDE = 224
+"""Pixels, to which radiographs are brought for both."""
+
+_LAYER = re.compile(r"^(.*denselayer\d+)\.((?:norm|conv)[12]\..*)$")
+
+_CLASSIFIER = "classifier."
+
+
+class RandomFeatures(nn.Module):
+    """Means of what random convolutions answer: texture and tone at three scales, the same on every machine.
+
+    Random features need no download and know nothing of medicine; figures compare with those of the same seed and size
+    of image alone.
+
+    Args:
+        seed: of the weights.
+        channels: of each of the three layers, which halve the image.
+
+    The result of `forward` has three times as many features.
+    """
+
+    def __init__(self, seed: int = 0, channels: int = 32) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.layers = nn.ModuleList()
+        inputs = 1
+        for _ in range(3):
+            layer = nn.Conv2d(inputs, channels, 5, stride=2, padding=2, padding_mode="reflect")
+            for parameter in layer.parameters():
+                drawn = torch.randn(parameter.shape, generator=generator)
+                parameter.data = drawn * (2 / (25 * inputs)) ** 0.5
+            self.layers.append(layer.requires_grad_(False))
+            inputs = channels
+        self.description = f"{3 * channels} random features, seed {seed}"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, rows, columns) in [0, 1] -> (N, features)."""
+        means, maps = [], images
+        for layer in self.layers:
+            maps = functional.relu(layer(maps))
+            means.append(maps.mean((2, 3)))
+        return torch.cat(means, 1)
+
+
+class PretrainedFeatures(nn.Module):
+    """The 1024 features of a trained DenseNet-121: of ImageNet (torchvision), or of radiographs (torchxrayvision).
+
+    The two are told by the colours that the first layer reads. Images are brought to 224 pixels and to the values that
+    each was trained on.
+
+    Args:
+        path: file of a bare state dict, for example torchvision's densenet121-a639ec97.pth, or what
+            `torch.save(torchxrayvision.models.DenseNet(weights=...).state_dict(), path)` writes.
+
+    Raises:
+        InputError: where the file is missing or holds something else.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__()
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            found = {_renamed(key): value for key, value in state.items() if not key.startswith(_CLASSIFIER)}
+            self.colours = found["features.conv0.weight"].shape[1]
+            self.features = DenseNet121(spatial_dims=2, in_channels=self.colours, out_channels=1).features
+            wanted = OrderedDict((f"features.{key}", value) for key, value in self.features.state_dict().items())
+            self.features.load_state_dict({key.removeprefix("features."): found[key] for key in wanted})
+        except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, AttributeError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: holds no weights of a DenseNet-121 ({type(error).__name__}); give a bare state dict of "
+                "torchvision's or torchxrayvision's, or no --embedding"
+            ) from error
+        self.eval().requires_grad_(False)
+        trained = "ImageNet" if self.colours == 3 else "radiographs"
+        self.description = f"1024 features of a DenseNet-121 trained on {trained}"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, rows, columns) in [0, 1] -> (N, 1024)."""
+        side = (PRETRAINED_SIDE, PRETRAINED_SIDE)
+        images = functional.interpolate(images, side, mode="bilinear", antialias=True)
+        if self.colours == 3:
+            mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
+            images = (images - mean) / std
+        else:
+            images = (2 * images - 1) * XRAYVISION_RANGE
+        return functional.relu(self.features(images)).mean((2, 3))
+
+
+def _renamed(key: str) -> str:
+    """MONAI's name of a weight of torchvision's DenseNet."""
+    return _LAYER.sub(r"\1.layers.\2", key)
+
+
+def embedding(path: str | os.PathLike[str] | None = None, seed: int = 0) -> nn.Module:
+    """What sets of radiographs are compared by.
+
+    Args:
+        path: of a trained DenseNet-121, see `PretrainedFeatures`; None takes `RandomFeatures`.
+        seed: of the latter.
+
+    Returns:
+        A module (N, 1, rows, columns) in [0, 1] -> (N, features) with a `description`.
+    """
+    return RandomFeatures(seed) if path in (None, "") else PretrainedFeatures(str(path))

@@ -1,0 +1,106 @@
+"""How alike two sets of radiographs look that have nothing to do with each other."""
+
+from __future__ import annotations
+
+import torch
+from scipy.stats import wasserstein_distance
+from torch import Tensor
+
+SUBSETS = 100
+"""Of a kernel inception distance; each holds half of the smaller set."""
+
+
+def kid(a: Tensor, b: Tensor, seed: int = 0) -> tuple[float, float]:
+    """Kernel distance of two sets of features (Binkowski et al., ICLR 2018: KID where the features are Inception's).
+
+    The unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1)^3: about 0 for sets of one
+    distribution, and then as often below as above.
+
+    Args:
+        a: (N, d), N from 4 up.
+        b: (M, d).
+        seed: of the subsets.
+
+    Returns:
+        The distance of the whole sets, and the standard deviation of the distances of `SUBSETS` random subsets of half
+        the smaller set each.
+
+    Raises:
+        ValueError: where a set holds less than 4.
+    """
+    if min(len(a), len(b)) < 4:
+        raise ValueError("each set must hold 4 images or more")
+    a, b = a.double(), b.double()
+    generator = torch.Generator().manual_seed(seed)
+    size = min(len(a), len(b)) // 2
+    samples = [[side[torch.randperm(len(side), generator=generator)[:size]] for side in (a, b)] for _ in range(SUBSETS)]
+    return _discrepancy(a, b), float(torch.tensor([_discrepancy(*pair) for pair in samples]).std())
+
+
+def _discrepancy(a: Tensor, b: Tensor) -> float:
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    def within(x: Tensor) -> Tensor:
+        similar = kernel(x, x)
+        return (similar.sum() - similar.trace()) / (len(x) * (len(x) - 1))
+
+    return float(within(a) + within(b) - 2 * kernel(a, b).mean())
+
+
+def fid(a: Tensor, b: Tensor) -> float:
+    """Frechet distance of the normal distributions of two sets of features (Heusel et al. 2017).
+
+    Biased upwards for small sets, the more so where there are less images than features: to be compared between sets of
+    one size alone.
+
+    Args:
+        a: (N, d).
+        b: (M, d).
+    """
+    centred = [(side.double() - side.double().mean(0)) / (len(side) - 1) ** 0.5 for side in (a, b)]
+    # The trace of the root of the covariances' product is the nuclear norm of this product of their triangular factors:
+    # no root of a matrix that few images leave singular.
+    factors = [torch.linalg.qr(side, mode="r").R for side in centred]
+    common = torch.linalg.svdvals(factors[0] @ factors[1].T).sum()
+    spread = sum(side.square().sum() for side in centred)
+    return float((a.double().mean(0) - b.double().mean(0)).square().sum() + spread - 2 * common)
+
+
+def intensity_wasserstein(a: Tensor, b: Tensor) -> float:
+    """Earth mover's distance between the grey values of two sets, in units of the grey scale.
+
+    Args:
+        a: (N, 1, rows, columns), in [0, 1].
+        b: (M, 1, rows, columns).
+    """
+    return float(wasserstein_distance(a.flatten().numpy(), b.flatten().numpy()))
+
+
+def power_spectrum(images: Tensor) -> Tensor:
+    """Mean power at each spatial frequency, over directions and images; a Hann window keeps the borders out.
+
+    Args:
+        images: (N, 1, rows, columns), square.
+
+    Returns:
+        (rows // 2,) power at 1, 2, ... cycles an image.
+    """
+    side = images.shape[-1]
+    window = torch.hann_window(side, periodic=False, dtype=torch.float64)
+    planes = images[:, 0].double()
+    power = torch.fft.fft2((planes - planes.mean((1, 2), keepdim=True)) * window[:, None] * window).abs() ** 2
+    cycles = torch.fft.fftfreq(side, d=1 / side, dtype=torch.float64)
+    ring = (cycles[:, None] ** 2 + cycles**2).sqrt().round().long()
+    return torch.stack([power.mean(0)[ring == cycle].mean() for cycle in range(1, side // 2 + 1)])
+
+
+def power_spectrum_distance(a: Tensor, b: Tensor) -> float:
+    """Root mean square of the difference of two sets' power spectra, in dB.
+
+    Args:
+        a: (N, 1, side, side).
+        b: (M, 1, side, side).
+    """
+    decibels = [10 * torch.log10(power_spectrum(side).clamp(min=1e-12)) for side in (a, b)]
+    return float((decibels[0] - decibels[1]).square().mean().sqrt())

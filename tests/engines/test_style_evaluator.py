@@ -1,0 +1,102 @@
+"""Translators whose effect is known, measured."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from conventions import InputError
+from engines import StyleEvaluator
+from losses import GradientCorrelationLoss
+from metrics import RandomFeatures, fid, intensity_wasserstein, kid
+from transforms import StyleTransfer
+
+
+class Toned(nn.Module):
+    """A translator that is a formula; its parameter says where it runs."""
+
+    def __init__(self, formula):
+        super().__init__()
+        self.formula = formula
+        self.place = nn.Parameter(torch.zeros(()))
+
+    def translate(self, images):
+        return self.formula(images)
+
+
+class Computed(list):
+    """Radiographs asked for by (epoch, number)."""
+
+    def __getitem__(self, place):
+        return list.__getitem__(self, place[1])
+
+
+def smooth(count, seed):
+    noise = torch.rand(count, 1, 72, 72, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.avg_pool2d(noise, 9, 1)
+
+
+FILMS = [{"image": image, "view": view} for image in smooth(8, 0) for view in ("pa", "lateral")]
+DRRS = Computed({"image": torch.cat([image, image]) * 0.5} for image in smooth(8, 1))
+
+
+def evaluate(network=None, reverse=None, films=FILMS, views=("pa", "lateral")):
+    return StyleEvaluator(
+        films,
+        DRRS,
+        partial(StyleTransfer, geometry="chest", curve="water", film="linear", anchor="centre"),
+        {"cyclegan": network, "fastcut": None},
+        {"cyclegan": reverse},
+        RandomFeatures(),
+        kid,
+        {"fid": fid},
+        {"grey": intensity_wasserstein},
+        GradientCorrelationLoss(),
+        views,
+    ).run()
+
+
+def rows_of(result, direction):
+    return {row["method"]: row for row in result.rows if row["direction"] == direction}
+
+
+def test_a_translator_that_is_right_gains_and_keeps_everything():
+    result = evaluate(Toned(lambda x: x * 0.5), Toned(lambda x: x * 2))
+    assert set(result) == {"pa", "lateral"}
+    for of_view in result.values():
+        rows = rows_of(of_view, "to_drr")
+        assert list(rows) == ["same style", "none", "histogram", "cyclegan"]
+        right, none = rows["cyclegan"], rows["none"]
+        assert none["kid"] > 10 * abs(right["kid"])
+        assert abs(right["kid"]) < 3 * rows["same style"]["kid_deviation"]
+        assert none["grey"] == pytest.approx(0.25, abs=0.01)
+        assert right["grey"] < 0.01
+        assert right["structure"] == pytest.approx(1, abs=1e-4)
+        assert right["polarity"] == pytest.approx(1, abs=1e-5)
+        assert (right["cycle"], right["equivariance"]) == pytest.approx((0, 0), abs=1e-6)
+        assert right["identity"] == pytest.approx(0.125, abs=0.01)  # half of what is half already
+        assert "cycle" not in none
+        assert list(rows_of(of_view, "to_real")) == ["same style", "none", "cyclegan"]
+        assert rows_of(of_view, "to_real")["cyclegan"]["grey"] < 0.01
+        assert list(of_view.pictures["to_drr"]) == ["as it is", "histogram", "cyclegan", "wanted style"]
+
+
+def test_inverting_shifting_and_forgetting_are_seen():
+    result = evaluate(Toned(lambda x: 1 - x))["pa"]
+    row = rows_of(result, "to_drr")["cyclegan"]
+    assert row["polarity"] == pytest.approx(-1, abs=1e-5)
+    assert row["polarity_least"] == pytest.approx(-1, abs=1e-5)
+    assert row["structure"] == pytest.approx(-1, abs=1e-4)
+    ramp = torch.linspace(0, 1, 64)
+    row = rows_of(evaluate(Toned(lambda x: x * ramp))["pa"], "to_drr")["cyclegan"]
+    assert row["equivariance"] == pytest.approx(0.5 * 3 / 63, rel=0.05)  # three columns of the ramp, at a grey of 0.5
+    row = rows_of(evaluate(Toned(lambda x: x.flip(0) * 0 + smooth(len(x), 5)))["pa"], "to_drr")["cyclegan"]
+    assert abs(row["structure"]) < 0.2
+
+
+def test_too_few_films_are_one_sentence():
+    few = [film for film in FILMS if film["view"] == "pa"] + FILMS[1:6:2]
+    with pytest.raises(InputError, match=r"lateral: 3 films, 4 or more .* \(--views\)"):
+        evaluate(films=few)
+    assert set(evaluate(films=few, views=("pa",))) == {"pa"}
