@@ -38,7 +38,8 @@ class ProgressBar:
     def _start(self, engine: Engine) -> None:
         total = (engine.state.epoch_length or 0) * (engine.state.max_epochs or 1) or None
         interval = 0.5 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
-        self.bar = tqdm(total=total, desc=self.description, unit="step", mininterval=interval, dynamic_ncols=True)
+        options: dict[str, Any] = {"initial": engine.state.iteration, "mininterval": interval, "dynamic_ncols": True}
+        self.bar = tqdm(total=total, desc=self.description, unit="step", **options)
 
     def _advance(self, engine: Engine) -> None:
         output = engine.state.output

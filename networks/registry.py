@@ -139,5 +139,6 @@ def load_network(checkpoint: str | os.PathLike[str]) -> nn.Module:
     if isinstance(said.get("grid"), dict):
         said["anchor"] = said["grid"].get("anchor")
     if {*RECIPE} <= set(said):
-        network.recipe = tuple(said[key] for key in RECIPE)
+        recipe: Any = tuple(said[key] for key in RECIPE)
+        network.recipe = recipe
     return network.eval()
