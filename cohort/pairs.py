@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from conventions import InputError, Keys, View
 
 pydicom, has_pydicom = optional_import("pydicom")
 
+logger = logging.getLogger("x2ct.cohort")
+
 VIEW_WORDS = {
     View.PA: ("pa", "ap", "frontal", "front", "f", "p"),
     View.LATERAL: ("lateral", "lat", "ll", "rl", "side", "l"),
@@ -24,6 +27,11 @@ SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", 
 """Of files that may be radiographs; what others hold is not asked."""
 
 _VIEW_POSITIONS = {"PA": View.PA, "AP": View.PA, "LL": View.LATERAL, "RL": View.LATERAL, "LATERAL": View.LATERAL}
+
+_WHAT_TO_DO = "name such files CASE_pa, CASE_lateral, or give two by --pa and --lateral"
+
+_DICOMDIR = "DICOMDIR"
+"""The index of a disc: DICOM, but no film."""
 
 _PARTED = re.compile(r"^(?P<case>.*?)[ _.\-]*(?P<word>[A-Za-z]+)$")
 
@@ -39,7 +47,8 @@ def radiograph_pairs(
 
     In a folder, files belong together by their names (`smith_pa.png` and `smith_lateral.dcm`), by the folder they share
     (`smith/pa.png`, `smith/lat.png`), or, where names do not tell the view, by the study of their DICOM tags; these
-    cases are numbered, as nothing of the tags is written.
+    cases are numbered, as nothing of the tags is written. A file that may be a film, of which neither tells, is named
+    in a warning and left out.
 
     Args:
         folder: of the radiographs of many patients; None takes `pa` and `lateral`.
@@ -68,13 +77,17 @@ def radiograph_pairs(
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder; give --dataset_dir, a folder of radiographs")
+    told, untold = _told_apart(root)
     cases: dict[str, dict[View, list[Path]]] = {}
-    for name, view, file in _told_apart(root):
+    for name, view, file in told:
         cases.setdefault(name, {}).setdefault(view, []).append(file)
     if not cases:
+        left_out = f" ({len(untold)} left out, such as {untold[0].name})" if untold else ""
         raise InputError(
-            f"{root}: holds no radiographs whose name or DICOM tags tell the view; name them CASE_pa, CASE_lateral"
+            f"{root}: holds no radiographs whose name or DICOM tags tell the view{left_out}; {_WHAT_TO_DO}"
         )
+    for file in untold:
+        logger.warning("left out: %s: neither its name nor DICOM tags tell its case and view; %s", file, _WHAT_TO_DO)
     return [_item(name, films, wanted) for name, films in sorted(cases.items())]
 
 
@@ -90,19 +103,22 @@ def _item(name: str, films: dict[View, list[Path]], wanted: Sequence[View]) -> d
     return item
 
 
-def _told_apart(root: Path) -> list[tuple[str, View, Path]]:
-    """(case, view, file) of each file whose name or tags tell them."""
-    found, silent = [], []
+def _told_apart(root: Path) -> tuple[list[tuple[str, View, Path]], list[Path]]:
+    """(case, view, file) of each file whose name or tags tell them, and the other files that may be films."""
+    found, silent, untold = [], [], []
     for file in files_below(root, SUFFIXES):
         told = _by_name(root, file, _parted(file)[0])
         found.append((*told, file)) if told else silent.append(file)
     numbers: dict[str, str] = {}
     for file in silent:
-        tags = _by_tags(file)
+        header = _header(file)
+        tags = _by_tags(header)
         if tags:
             study, view = tags
             found.append((numbers.setdefault(study, f"study_{len(numbers) + 1:03d}"), view, file))
-    return found
+        elif _parted(file)[1] or (header is not None and file.name != _DICOMDIR):  # not a README
+            untold.append(file)
+    return found, untold
 
 
 def files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -129,14 +145,20 @@ def _by_name(root: Path, file: Path, stem: str) -> tuple[str, View] | None:
     return (name, view) if name else None
 
 
-def _by_tags(file: Path) -> tuple[str, View] | None:
-    """(study, view) as DICOM tags tell them; the study is compared and dropped."""
+def _header(file: Path) -> Any:
+    """The tags that tell a film's study and view; None where it is no DICOM."""
     if not has_pydicom:
         return None
     try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "ViewPosition"])
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "ViewPosition"])
     except (pydicom.errors.InvalidDicomError, OSError, ValueError, KeyError, EOFError, AttributeError, TypeError):
-        return None  # no DICOM, and nothing in its name: not a film that can be paired
+        return None
+
+
+def _by_tags(header: Any) -> tuple[str, View] | None:
+    """(study, view) as DICOM tags tell them; the study is compared and dropped."""
+    if header is None:
+        return None
     view = _VIEW_POSITIONS.get(str(header.get("ViewPosition", "")).upper())
     study = str(header.get("StudyInstanceUID", ""))
     return (study, view) if view and study else None

@@ -4,6 +4,7 @@ from .errors import InputError as InputError
 from .errors import input_error_in as input_error_in
 from .errors import report_input_errors as report_input_errors
 from .files import check_run as check_run
+from .files import read_tensors as read_tensors
 from .files import set_aside as set_aside
 from .files import to_json as to_json
 from .files import write_atomically as write_atomically

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is half written and nothing of an earlier run is lost."""
+"""Writing files so that nothing is half written and nothing of an earlier run is lost, and reading such files back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -136,6 +137,32 @@ def write_tensors(path: FilePath, content: object) -> Path:
             raise OSError("the disk may be full") from error
 
     return write_atomically(path, save)
+
+
+def read_tensors(path: FilePath, refusal: str) -> Any:
+    """Read what `write_tensors` or `torch.save` wrote, running nothing that the file holds.
+
+    Args:
+        path: the file to read.
+        refusal: what is said after the file's name where it cannot be read, with what to do; `{reason}` in it becomes
+            what is wrong with the file.
+
+    Returns:
+        What the file holds, its tensors on the CPU.
+
+    Raises:
+        InputError: where the file is missing, damaged, or holds more than tensors, numbers and text.
+    """
+    cause: Exception
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError) as error:
+        sentence = str(error).strip().partition("\n")[0].partition(". ")[0]
+        reason, cause = sentence or "it is not whole", error
+    except Exception as error:
+        # The unpickler stumbles over foreign bytes in many ways, and where it refuses, its words advise to run them.
+        reason, cause = "it is damaged, or holds more than tensors and numbers", error
+    raise InputError(f"{path}: {refusal.format(reason=reason)}") from cause
 
 
 def check_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from conventions import InputError, to_json
+from conventions import InputError, read_tensors, to_json
 
 logger = logging.getLogger("x2ct.model")
 
@@ -58,13 +57,7 @@ def load_model(
     if made_with is not None:
         _compare_records(file, made_with, json.loads(to_json(record)))
         _refuse_seen(file, made_with, held_out)
-    try:
-        weights = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{file}: cannot be read as PyTorch weights ({reason}); copy or train the model again"
-        ) from error
+    weights = read_tensors(file, "cannot be read as PyTorch weights ({reason}); copy or train the model again")
     _check_shapes(file, weights, network.state_dict())
     network.load_state_dict(weights)
     return network.eval()

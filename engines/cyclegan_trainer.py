@@ -7,36 +7,22 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from monai.engines import Trainer
 from monai.engines.utils import IterationEvents
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from conventions import Keys
-
 from .distributed import bare, exchanging
-from .ema import ExponentialAverage
 from .image_pool import ImagePool
-from .polarity import POLARITY
-from .precision import Precision
-from .steps import correlation, images_of, place_in_group, refuse_nan, wide
-
-REAL, DRR = "real", "drr"
-DOMAINS = (REAL, DRR)
-"""Films and radiographs computed of CTs: keys of a batch, and of everything that there is one of for each."""
-
-GENERATORS, DISCRIMINATORS = "generators", "discriminators"
+from .steps import wide
+from .translator_trainer import BOTH_WAYS, DOMAINS, DRR, REAL, Images, TranslatorTrainer
 
 JOINED_ON = ("cuda",)
 """Devices on which one batch of two images is faster than two of one; on a CPU it was measured to be slower."""
 
-Images = dict[str, torch.Tensor]
-"""Domain -> images (B, 1, rows, columns) in [-1, 1]."""
 
-
-class CycleGANTrainer(Trainer):
+class CycleGANTrainer(TranslatorTrainer):
     """MONAI trainer of two generators and two discriminators, in the order of the authors' PyTorch code.
 
     In each iteration all translations are made once; both generators are stepped together with the discriminators
@@ -68,11 +54,7 @@ class CycleGANTrainer(Trainer):
         pools: domain -> pool of translated images of that domain; None shows the new ones.
         structure_loss: `(image, translation) -> scalar`, for example `losses.GradientCorrelationLoss`.
         structure_weight: its weight; 0 leaves it out, as the paper does.
-        ema: running average of `to_drr`, updated after every step of it.
-        accumulation_steps: batches whose gradients are averaged into one step, at the end of an epoch fewer.
-        clip_norm: largest norm of the gradients of both generators, and of both discriminators; None leaves them.
-        precision: "fp32", "bf16", or "fp16" with scaled gradients; losses are always taken in fp32.
-        epoch_length, non_blocking, train_handlers: as in MONAI's trainers.
+        options: `ema` (of `to_drr`), `accumulation_steps`, `clip_norm`, `precision` and others of `TranslatorTrainer`.
 
     Raises:
         ValueError: where a weight comes without its loss.
@@ -95,117 +77,69 @@ class CycleGANTrainer(Trainer):
         pools: Mapping[str, ImagePool] | None = None,
         structure_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         structure_weight: float = 0.0,
-        ema: ExponentialAverage | None = None,
-        accumulation_steps: int = 1,
-        clip_norm: float | None = None,
-        precision: str = "fp32",
-        epoch_length: int | None = None,
-        non_blocking: bool = False,
-        train_handlers: Sequence[Any] | None = None,
+        **options: Any,
     ) -> None:
         if structure_weight and structure_loss is None:
             raise ValueError("structure_weight needs structure_loss")
         super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            data_loader=train_data_loader,
-            epoch_length=epoch_length,
-            non_blocking=non_blocking,
-            handlers=train_handlers,
-            decollate=False,
+            device,
+            max_epochs,
+            train_data_loader,
+            generators={REAL: to_real, DRR: to_drr},
+            discriminators={REAL: real_discriminator, DRR: drr_discriminator},
+            network=to_drr,
+            optimizer=optimizer,
+            discriminator_optimizer=discriminator_optimizer,
+            adversarial_loss=adversarial_loss,
+            **options,
         )
-        self.network = to_drr
-        self.generators = nn.ModuleDict({REAL: to_real, DRR: to_drr})
-        self.discriminators = nn.ModuleDict({REAL: real_discriminator, DRR: drr_discriminator})
-        self.optimizer = optimizer
-        self.discriminator_optimizer = discriminator_optimizer
-        self.adversarial_loss = adversarial_loss
         self.cycle_loss: Any = cycle_loss
         self.pools = dict(pools) if pools is not None else {name: ImagePool(0) for name in DOMAINS}
         self.structure_loss = structure_loss
         self.structure_weight = structure_weight
-        self.ema = ema
-        self.accumulation_steps = accumulation_steps
-        self.clip_norm = clip_norm
-        optimizers = {GENERATORS: optimizer, DISCRIMINATORS: discriminator_optimizer}
-        self.precision = Precision(precision, torch.device(device).type, optimizers)
-
-    def _iteration(self, engine: Any, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-        """One step of both generators and of both discriminators."""
-        images = dict(zip(DOMAINS, images_of(batchdata, DOMAINS, self.state, self.non_blocking), strict=True))
-        self.state.output = dict(images)
-        first, last, share = place_in_group(self.state, self.accumulation_steps)
-        fakes = self._step_generators(images, first, last, share)
-        self._step_discriminators(images, fakes, first, last, share)
-        if last and self.ema is not None:
-            self.ema.update_parameters(self.network)
-        polarities = [correlation(images[name], fakes[other]) for name, other in _BOTH_WAYS]
-        self.state.output[POLARITY] = torch.stack(polarities).min()
-        self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return self.state.output
 
     def _translate(self, images: Images) -> tuple[Images, Images, Images | None]:
         """Translations, each by the domain it is now of; images there and back; images to their own domain."""
         identity = bool(self.cycle_loss.identity)
         fakes, unchanged = {}, {}
-        for name, other in _BOTH_WAYS:
+        for name, other in BOTH_WAYS:
             inputs = [images[other], images[name]] if identity else [images[other]]
             fakes[name], *own = map(wide, _together(self.generators[name], inputs))
             unchanged[name] = own[0] if own else fakes[name]
-        cycled = {name: wide(self.generators[name](fakes[other])) for name, other in _BOTH_WAYS}
+        cycled = {name: wide(self.generators[name](fakes[other])) for name, other in BOTH_WAYS}
         return fakes, cycled, unchanged if identity else None
 
-    def _step_generators(self, images: Images, first: bool, last: bool, share: float) -> Images:
-        self.generators.train()
+    def _steps(self, images: Images, last: bool, share: float) -> None:
+        """One step of both generators, then one of both discriminators."""
+        self.state.output = dict(images)
         # Frozen, so that the generators' step leaves no gradients in them.
         self.discriminators.requires_grad_(False)
-        if first:
-            self.optimizer.zero_grad()
         with ExitStack() as stack:
             for generator in self.generators.values():
                 stack.enter_context(exchanging(generator, last))
             with self.precision.autocast():
                 fakes, cycled, unchanged = self._translate(images)
                 scores = {name: wide(bare(self.discriminators[name])(fakes[name])) for name in DOMAINS}
+            self.state.output |= {f"fake_{name}": fake.detach() for name, fake in fakes.items()}
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
             terms = {f"adversarial_{name}": self.adversarial_loss(scores[name], True, False) for name in DOMAINS}
             terms |= self.cycle_loss(images, cycled, unchanged)
             if self.structure_weight:
                 assert self.structure_loss is not None
-                for name, other in _BOTH_WAYS:
+                for name, other in BOTH_WAYS:
                     kept = self.structure_loss(images[other], fakes[name])
                     terms[f"structure_{name}"] = self.structure_weight * kept
-            loss = torch.stack(list(terms.values())).sum()
-            refuse_nan(terms, self.state)
-            self.state.output |= {Keys.LOSS: loss.detach()} | {name: term.detach() for name, term in terms.items()}
-            self.state.output |= {f"fake_{name}": fake.detach() for name, fake in fakes.items()}
-            self.fire_event(IterationEvents.LOSS_COMPLETED)
-            self.precision.backward(GENERATORS, loss * share)
-        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        if last:
-            self.precision.step(GENERATORS, self.generators.parameters(), self.clip_norm)
-        return {name: fake.detach() for name, fake in fakes.items()}
-
-    def _step_discriminators(self, images: Images, fakes: Images, first: bool, last: bool, share: float) -> None:
+            self._step_generators(terms, last, share)
         self.discriminators.requires_grad_(True)
-        self.discriminators.train()
-        if first:
-            self.discriminator_optimizer.zero_grad()
         for name in DOMAINS:
             discriminator = self.discriminators[name]
-            shown = self.pools[name].query(fakes[name])
+            shown = self.pools[name].query(fakes[name].detach())
             with exchanging(discriminator, last):
                 with self.precision.autocast():
                     real, fake = map(wide, _together(discriminator, [images[name], shown]))
-                loss = 0.5 * (self.adversarial_loss(real, True, True) + self.adversarial_loss(fake, False, True))
-                self.state.output[f"discriminator_{name}"] = loss.detach()
-                refuse_nan({f"discriminator_{name}": loss}, self.state)
-                self.precision.backward(DISCRIMINATORS, loss * share)
+                self._judge(name, real, fake, share)
         if last:
-            self.precision.step(DISCRIMINATORS, self.discriminators.parameters(), self.clip_norm)
-
-
-_BOTH_WAYS = ((REAL, DRR), (DRR, REAL))
+            self._step_discriminators()
 
 
 def _together(network: nn.Module, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 
-from conventions import InputError, set_aside, write_tensors
+from conventions import InputError, read_tensors, set_aside, write_tensors
 
 from .distributed import bare
 
@@ -165,10 +163,7 @@ def _read(file: Path) -> dict[str, Any]:
     """What a resume file holds, and its path as `file`."""
     if not file.is_file():
         raise InputError(f"{file}: there is no such file; give the {RESUME_NAME} of a run, or --resume latest")
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: is not whole or no resume file; give another, or --resume none") from error
+    content = read_tensors(file, "is not whole or no resume file; give another, or --resume none")
     if not isinstance(content, dict) or not {"epoch", "epoch_length", "settings", "parts"} <= content.keys():
         raise InputError(f"{file}: is no resume file; give the {RESUME_NAME} of a run, or --resume none")
     return {**content, "file": file}

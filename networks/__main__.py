@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from conventions import InputError, check_run, report_input_errors, set_aside, write_atomically
+from conventions import InputError, check_run, read_tensors, report_input_errors, set_aside, write_tensors
 from export import SYNTHETIC_STATEMENT
 
 from . import NETWORKS, build_network, from_official, recognise, to_official
@@ -191,14 +190,7 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
     """The entries of a checkpoint, read without running anything that it holds."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; give a checkpoint")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: holds more than tensors and numbers, so it is not opened; give a clean one"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: cannot be read as a checkpoint; download it again") from error
+    content = read_tensors(path, "cannot be read as a checkpoint ({reason}), so it is not opened; give another")
     entries = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(entries, dict) or not entries or not all(isinstance(v, torch.Tensor) for v in entries.values()):
         raise InputError(f"{path}: holds no state dict; give a checkpoint of a network")
@@ -207,7 +199,7 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
 
 def _write(target: Path, content: object) -> None:
     set_aside(target)
-    write_atomically(target, lambda part: torch.save(content, part))
+    write_tensors(target, content)
 
 
 if __name__ == "__main__":

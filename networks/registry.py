@@ -5,17 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import pickle
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.utils import ComponentStore
 from torch import nn
 
-from conventions import InputError
+from conventions import InputError, read_tensors
 
 from .cnn2d import CNN2D
 from .patchgan import MultiScaleDiscriminator, PatchDiscriminator2D, PatchDiscriminator3D
@@ -127,12 +125,12 @@ def load_network(checkpoint: str | os.PathLike[str]) -> nn.Module:
         raise InputError(
             f"{record}: does not say which network {file.name} is; give a model with its record"
         ) from error
+    weights = read_tensors(file, "holds no weights of the network its record names ({reason}); copy it again")
     try:
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{file}: holds no weights of the network its record names ({reason}); copy it again"
+            f"{file}: holds no weights of the network its record names, but others; copy it again"
         ) from error
     if "image_size" in said:
         network.image_size = said["image_size"]

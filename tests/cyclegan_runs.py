@@ -1,9 +1,10 @@
-"""Small CycleGAN runs for the tests: all that train_cyclegan.json wires, on images that follow from (epoch, place)."""
+"""Small runs of CycleGAN and FastCUT for the tests, wired as in their configs, on images of (epoch, place)."""
 
 from __future__ import annotations
 
 import torch
 from monai.handlers import LrScheduleHandler
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
@@ -13,12 +14,13 @@ from engines import (
     CycleGANTrainer,
     EpochSeeds,
     ExponentialAverage,
+    FastCUTTrainer,
     ImagePool,
     PolarityCheck,
     Resume,
 )
-from losses import CycleLoss, LSGANLoss
-from networks import PatchDiscriminator2D, ResnetGenerator
+from losses import CycleLoss, LSGANLoss, PatchNCELoss
+from networks import PatchDiscriminator2D, PatchProjector, ResnetGenerator
 
 IMAGES = 4
 NETWORKS = ("to_drr", "to_real", "drr_discriminator", "real_discriminator")
@@ -85,6 +87,45 @@ def make_run(
             polarity,
             resume,
         ],
+        **options,
+    )
+    return resume, trainer
+
+
+def make_fastcut_run(folder, mode="latest", max_epochs=2, rank=0, world_size=1, batch=1, plain=False, **options):
+    """As `make_run`, of FastCUT; all processes draw the same mirrored steps and places."""
+    torch.manual_seed(0)
+    dtype = torch.float64 if plain else torch.float32
+    network = ResnetGenerator(channels=4, blocks=2, antialias=True, init="xavier")
+    parts = {
+        "network": network,
+        "projector": PatchProjector(network.feature_channels, 8),
+        "discriminator": PatchDiscriminator2D(channels=4, padding=1),
+    }
+    if plain:  # as it starts, a plain step would throw the projector far off: the gradient of a length is 1 / length
+        parts["projector"].apply(lambda layer: layer.reset_parameters() if isinstance(layer, nn.Linear) else None)
+    parts = {name: part.to(dtype) for name, part in parts.items()}
+    if world_size > 1:
+        parts = {name: DistributedDataParallel(part) for name, part in parts.items()}
+    networks = dict(parts)
+    ema = ExponentialAverage(networks["network"])
+    for name, stepped in (("optimizer", ("network", "projector")), ("discriminator_optimizer", ("discriminator",))):
+        parameters = [p for part in stepped for p in networks[part].parameters()]
+        parts[name] = torch.optim.SGD(parameters, 0.05) if plain else torch.optim.Adam(parameters, 2e-3, (0.5, 0.999))
+    resume = Resume(folder, parts | {"ema": ema}, {}, mode, write=rank == 0)
+    sampler = EpochSampler(IMAGES, 0, rank, world_size)
+    trainer = FastCUTTrainer(
+        device="cpu",
+        max_epochs=max_epochs,
+        train_data_loader=DataLoader(Films(dtype), batch_size=batch, sampler=sampler),
+        **networks,
+        optimizer=parts["optimizer"],
+        discriminator_optimizer=parts["discriminator_optimizer"],
+        adversarial_loss=LSGANLoss(),
+        content_loss=PatchNCELoss(),
+        patches=32,
+        ema=ema,
+        train_handlers=[EpochSeeds(0, sampler), resume],
         **options,
     )
     return resume, trainer

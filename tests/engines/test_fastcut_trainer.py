@@ -4,44 +4,12 @@ import math
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
-from engines import EpochSeeds, ExponentialAverage, FastCUTTrainer, Resume
+from engines import FastCUTTrainer
 from losses import LSGANLoss, PatchNCELoss
-from networks import PatchDiscriminator2D, PatchProjector, ResnetGenerator
-from tests.cyclegan_runs import IMAGES, EpochSampler, Films, final
-
-
-def make_run(folder, mode="latest", max_epochs=2, mirror=True, content_weight=10.0, **options):
-    torch.manual_seed(0)
-    network = ResnetGenerator(channels=4, blocks=2, antialias=True, init="xavier")
-    projector = PatchProjector(network.feature_channels, 8)
-    discriminator = PatchDiscriminator2D(channels=4, padding=1)
-    optimizer = torch.optim.Adam([*network.parameters(), *projector.parameters()], 2e-3, (0.5, 0.999))
-    judging = torch.optim.Adam(discriminator.parameters(), 2e-3, (0.5, 0.999))
-    ema = ExponentialAverage(network)
-    parts = {"network": network, "projector": projector, "discriminator": discriminator, "ema": ema}
-    resume = Resume(folder, parts | {"optimizer": optimizer, "judging": judging}, {}, mode)
-    sampler = EpochSampler(IMAGES, 0)
-    trainer = FastCUTTrainer(
-        device="cpu",
-        max_epochs=max_epochs,
-        train_data_loader=DataLoader(Films(), sampler=sampler),
-        network=network,
-        projector=projector,
-        discriminator=discriminator,
-        optimizer=optimizer,
-        discriminator_optimizer=judging,
-        adversarial_loss=LSGANLoss(),
-        content_loss=PatchNCELoss(),
-        content_weight=content_weight,
-        patches=32,
-        mirror=mirror,
-        ema=ema,
-        train_handlers=[EpochSeeds(0, sampler), resume],
-        **options,
-    )
-    return resume, trainer
+from networks import PatchProjector, ResnetGenerator
+from tests.cyclegan_runs import final
+from tests.cyclegan_runs import make_fastcut_run as make_run
 
 
 def test_everything_learns_and_the_content_term_falls(tmp_path):
