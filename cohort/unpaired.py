@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
-from conventions import InputError, Keys, View, to_json, write_tensors
+from conventions import InputError, Keys, View, read_tensors, to_json, write_tensors
 from drr import VolumeGrid
 from transforms import NIFTI_SUFFIXES, MatchFieldOfView, ReadRadiograph
 
@@ -124,7 +124,7 @@ def prepared_films(
             continue
         kept = _kept(file, cache_dir, [str(view), geometry, anchor, image_size, grid.shape, grid.spacing])
         if kept is not None and kept.is_file():
-            image = torch.load(kept, weights_only=True)
+            image = read_tensors(kept, "is not whole ({reason}); delete it, and the film is read again")
         else:
             read, match = steps[view]
             try:

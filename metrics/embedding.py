@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
-from collections import OrderedDict
 
 import torch
 from monai.networks.nets import DenseNet121
 from torch import Tensor, nn
 from torch.nn import functional
 
-from conventions import InputError
+from conventions import InputError, read_tensors
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the colours that torchvision's networks were trained on."""
@@ -80,18 +78,15 @@ class PretrainedFeatures(nn.Module):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
+        refusal = "holds no weights of a DenseNet-121{0}; give a bare state dict of torchvision's or torchxrayvision's"
+        state = read_tensors(path, refusal.format(" ({reason})"))
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
             found = {_renamed(key): value for key, value in state.items() if not key.startswith(_CLASSIFIER)}
             self.colours = found["features.conv0.weight"].shape[1]
             self.features = DenseNet121(spatial_dims=2, in_channels=self.colours, out_channels=1).features
-            wanted = OrderedDict((f"features.{key}", value) for key, value in self.features.state_dict().items())
-            self.features.load_state_dict({key.removeprefix("features."): found[key] for key in wanted})
-        except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, AttributeError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}: holds no weights of a DenseNet-121 ({type(error).__name__}); give a bare state dict of "
-                "torchvision's or torchxrayvision's, or no --embedding"
-            ) from error
+            self.features.load_state_dict({key: found[f"features.{key}"] for key in self.features.state_dict()})
+        except (RuntimeError, AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: {refusal.format('')}") from error
         self.eval().requires_grad_(False)
         trained = "ImageNet" if self.colours == 3 else "radiographs"
         self.description = f"1024 features of a DenseNet-121 trained on {trained}"
