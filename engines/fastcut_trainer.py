@@ -19,6 +19,10 @@ ADVERSARIAL, CONTENT = "adversarial_drr", "content"
 """Names of the generator's terms in `state.output`; the discriminator's is `discriminator_drr`."""
 
 
+Features = list[torch.Tensor]
+"""Of each layer."""
+
+
 class FastCUTTrainer(TranslatorTrainer):
     """MONAI trainer of one generator with one discriminator, whose content is held by a contrast of patches.
 
@@ -107,23 +111,25 @@ class FastCUTTrainer(TranslatorTrainer):
             self.discriminator.requires_grad_(False)
             with self.precision.autocast():
                 scores = wide(bare(self.discriminator)(fake))
-                translated, source = self._patches(images[REAL], fake, mirrored)
+                features = self._features(images[REAL], fake, mirrored)
+            translated, source = self._patches(*features)
             terms = {
                 ADVERSARIAL: self.adversarial_loss(scores, True, False),
                 CONTENT: self.content_weight * self.content_loss(translated, source),
             }
             self._step_generators(terms, last, share)
 
-    def _patches(
-        self, real: torch.Tensor, fake: torch.Tensor, mirrored: bool
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """The same places of the translation and of the film, projected."""
+    def _features(self, real: torch.Tensor, fake: torch.Tensor, mirrored: bool) -> tuple[Features, Features]:
+        """Of the translation, mirrored back, and of the film."""
         of_fake = call(self.network, "features", fake)
-        of_fake = [feature.flip(-1) if mirrored else feature for feature in of_fake]
         with torch.no_grad():
             of_real = bare(self.network).features(real)
+        return [wide(f.flip(-1) if mirrored else f) for f in of_fake], [wide(f) for f in of_real]
+
+    def _patches(self, of_fake: Features, of_real: Features) -> tuple[Features, Features]:
+        """The same places of both, projected; in full precision, since lengths begin near half precision's least."""
         places = [torch.randperm(f[0, 0].numel())[: self.patches].to(f.device) for f in of_fake]
-        translated = [wide(patch) for patch in self.projector(of_fake, places)]
+        translated = self.projector(of_fake, places)
         with torch.no_grad():
-            source = [wide(patch) for patch in bare(self.projector)(of_real, places)]
+            source = bare(self.projector)(of_real, places)
         return translated, source

@@ -14,6 +14,7 @@ from losses import CycleLoss, LSGANLoss
 from networks import PatchDiscriminator2D, ResnetGenerator, from_official
 from networks.convert import official_keys
 from tests.cyclegan_oracle import CYCLEGAN, image, numbers, parameters, values
+from tests.cyclegan_runs import make_run
 
 THEIR_TERMS = {
     "adversarial_real": "G_A", "adversarial_drr": "G_B", "cycle_drr": "cycle_A", "cycle_real": "cycle_B",
@@ -173,3 +174,14 @@ def test_the_losses_are_the_official_ones(oracle):
     assert float(LSGANLoss()(scores, False, True)) == pytest.approx(stored["lsgan"]["fake"], rel=1e-12)
     terms = CycleLoss(1.0, 1.0, 0.0)({"drr": x, "real": x}, {"drr": y, "real": y})
     assert float(terms["cycle_drr"]) == pytest.approx(stored["l1_x_y"], rel=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_near_full_precision(tmp_path, precision):
+    first = {}
+    for kind in ("fp32", precision):
+        _, trainer = make_run(tmp_path / kind, max_epochs=1, precision=kind, epoch_length=1)
+        trainer.run()
+        names = ("loss", "cycle_real", "identity_drr", "adversarial_drr", "discriminator_drr")
+        first[kind] = [float(trainer.state.output[name]) for name in names]
+    assert first[precision] == pytest.approx(first["fp32"], rel=0.03)

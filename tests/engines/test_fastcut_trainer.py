@@ -27,6 +27,18 @@ def test_everything_learns_and_the_content_term_falls(tmp_path):
     assert float(longer.state.output["polarity"]) > 0.3
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_near_full_precision(tmp_path, precision):
+    first = {}
+    for kind in ("fp32", precision):
+        _, trainer = make_run(tmp_path / kind, max_epochs=1, precision=kind, epoch_length=1)
+        trainer.run()
+        first[kind] = [
+            float(trainer.state.output[name]) for name in ("content", "discriminator_drr")
+        ]
+    assert first[precision] == pytest.approx(first["fp32"], rel=0.03)
+
+
 @pytest.mark.parametrize("options", [{}, {"accumulation_steps": 2, "clip_norm": 1.0}, {"precision": "bf16"}], ids=str)
 def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path, options):
     whole, trainer = make_run(tmp_path / "whole", max_epochs=3, **options)
@@ -55,9 +67,9 @@ def test_mirrored_steps_compare_the_same_places():
         PatchNCELoss(),
     )  # fmt: skip
     film = torch.rand(1, 1, 32, 32)
-    translated, source = trainer._patches(film, film, mirrored=False)
+    translated, source = trainer._patches(*trainer._features(film, film, mirrored=False))
     for a, b in zip(translated, source, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
     # Of the layers that are symmetric, here the image itself.
-    mirrored, source = trainer._patches(film, film.flip(-1), mirrored=True)
+    mirrored, source = trainer._patches(*trainer._features(film, film.flip(-1), mirrored=True))
     torch.testing.assert_close(mirrored[0], source[0], rtol=0, atol=1e-6)
