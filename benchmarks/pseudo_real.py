@@ -34,7 +34,6 @@ import fire
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
-from torch.nn.functional import interpolate
 
 from benchmarks.report import replace_section
 from cohort import load_datalist, patient_keys
@@ -186,10 +185,8 @@ def evaluate(
 
 def translate(films: Sequence[np.ndarray], style: str, network: Any, model: Model) -> list[np.ndarray]:
     """Films as the model is shown them."""
-    transfer = StyleTransfer(style, *model.recipe, network=network)
-    side = (model.grid.shape[1], model.grid.shape[2])
-    translated = torch.stack([transfer(torch.from_numpy(film)) for film in films])
-    return list(interpolate(translated, side, mode="bilinear", antialias=True).numpy())
+    transfer = StyleTransfer(style, *model.recipe, network=network, size=model.grid.shape[1])
+    return [transfer(torch.from_numpy(film)).numpy() for film in films]
 
 
 def interval(values: np.ndarray, seed: int = 0, samples: int = 2000) -> tuple[float, float]:

@@ -52,6 +52,7 @@ class StyleTransfer(Transform):
         network: translator of the learned methods, whose `translate` takes and gives (B, 1, rows, columns) in [0, 1],
             for example `networks.ResnetGenerator`. Its attribute `image_size`, where it has one, is the size it is
             shown; its `recipe` (geometry, curve, film, anchor) must be that of the model.
+        size: rows and columns of the result, for a translator that reads more than the model; None keeps those given.
 
     Raises:
         InputError: where a name is unknown, or a learned method has no network or one of another recipe.
@@ -66,6 +67,7 @@ class StyleTransfer(Transform):
         anchor: str = "head",
         views: Sequence[str] = tuple(View),
         network: Any = None,
+        size: int | None = None,
     ) -> None:
         if method not in METHODS:
             raise InputError(f"unknown style transfer {method!r}: choose one of {', '.join(METHODS)}")
@@ -81,6 +83,7 @@ class StyleTransfer(Transform):
                 f"{' '.join(wanted)}; give the overlays it was trained with, or another translator"
             )
         self.network = network
+        self.size = size
         self.method = method
         self.views = tuple(View(view) for view in views)
         self.quantiles = [tone_quantiles(geometry, curve, film, view) for view in self.views]
@@ -97,7 +100,7 @@ class StyleTransfer(Transform):
             image: (views, rows, columns) in [0, 1], bright = dense.
 
         Returns:
-            The same shape, in [0, 1]; the meta goes along.
+            The same shape, or (views, size, size), in [0, 1]; the meta goes along.
 
         Raises:
             InputError: where there are not as many views, or one of them is constant.
@@ -106,16 +109,20 @@ class StyleTransfer(Transform):
             raise InputError(
                 f"{len(image)} radiograph(s), this model needs {len(self.views)} ({', '.join(self.views)})"
             )
-        if self.method == "none":
+        size = self.size or image.shape[-1]
+        if self.method == "none" and size == image.shape[-1]:
             return image
+        result = torch.as_tensor(image).as_subclass(torch.Tensor).float()
         if self.method in LEARNED:
-            result = self._translate(torch.as_tensor(image).as_subclass(torch.Tensor).float())
-        else:
-            planes = torch.as_tensor(image).cpu().float().numpy()
-            matched = np.stack([self._match(plane, i) for i, plane in enumerate(planes)])
-            result = torch.from_numpy(matched).to(image.device)
+            result = self._translate(result)
+        elif self.method == "histogram":
+            matched = np.stack([self._match(plane, i) for i, plane in enumerate(result.cpu().numpy())])
+            result = torch.from_numpy(matched)
+        result = _resized(result, size).clip(0, 1).to(image.device)
         if not isinstance(image, MetaTensor):
             return result
+        if self.method == "none":
+            return MetaTensor(result, meta=image.meta)
         for film in image.meta.get("films", []):
             film.record.changed("style", f"{self.method}: brought to the tones of the model's radiographs")
             if self.method in LEARNED:
@@ -123,17 +130,13 @@ class StyleTransfer(Transform):
         return MetaTensor(result, meta=image.meta)
 
     def _translate(self, image: torch.Tensor) -> torch.Tensor:
-        """Put each view through the network, in the size it was trained for."""
+        """Put each view through the network, in the size it was trained for, and leave it in that."""
         assert self.network is not None
-        planes, size = image[:, None], getattr(self.network, "image_size", image.shape[-1])
-        if size != image.shape[-1]:
-            planes = interpolate(planes, (size, size), mode="bilinear", antialias=True)
+        planes = _resized(image, getattr(self.network, "image_size", image.shape[-1]))[:, None]
         device = next(self.network.parameters()).device
         with torch.no_grad():
-            planes = self.network.eval().translate(planes.to(device)).cpu()
-        if size != image.shape[-1]:
-            planes = interpolate(planes, tuple(image.shape[-2:]), mode="bilinear", antialias=True)
-        return planes[:, 0].clip(0, 1).to(image.device)
+            translated: torch.Tensor = self.network.eval().translate(planes.to(device))[:, 0]
+        return translated
 
     def _match(self, plane: np.ndarray, view: int) -> np.ndarray:
         """Bring the quantiles of what is not black around the lungs to the reference's."""
@@ -151,6 +154,13 @@ class StyleTransfer(Transform):
         return np.interp(plane, *nodes).astype(np.float32)
 
 
+def _resized(image: torch.Tensor, size: int) -> torch.Tensor:
+    """(views, rows, columns) with as many rows and columns."""
+    if size == image.shape[-1]:
+        return image
+    return interpolate(image[:, None], (size, size), mode="bilinear", antialias=True)[:, 0]
+
+
 class StyleTransferd(EachKey):
     """Dictionary-based `StyleTransfer`."""
 
@@ -164,7 +174,8 @@ class StyleTransferd(EachKey):
         anchor: str = "head",
         views: Sequence[str] = tuple(View),
         network: Any = None,
+        size: int | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        transfer = StyleTransfer(method, geometry, curve, film, anchor, views, network)
+        transfer = StyleTransfer(method, geometry, curve, film, anchor, views, network, size)
         super().__init__(keys, transfer, allow_missing_keys)

@@ -33,9 +33,7 @@ def test_half_precision_is_near_full_precision(tmp_path, precision):
     for kind in ("fp32", precision):
         _, trainer = make_run(tmp_path / kind, max_epochs=1, precision=kind, epoch_length=1)
         trainer.run()
-        first[kind] = [
-            float(trainer.state.output[name]) for name in ("content", "discriminator_drr")
-        ]
+        first[kind] = [float(trainer.state.output[name]) for name in ("content", "discriminator_drr")]
     assert first[precision] == pytest.approx(first["fp32"], rel=0.03)
 
 

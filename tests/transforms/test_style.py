@@ -117,6 +117,17 @@ def test_a_network_translates_each_view_and_the_record_says_so(film, size):
     assert "can add findings and take them away" in record.doubts[0].text
 
 
+def test_the_result_may_be_smaller_than_what_the_translator_reads(film):
+    network = Halving(64)
+    out = StyleTransfer("cyclegan", **WHOLE, network=network, size=32)(torch.from_numpy(film))
+    assert network.shape == (2, 1, 64, 64)
+    assert out.shape == (2, 32, 32)
+    smaller = StyleTransfer("none", **WHOLE, size=32)(torch.from_numpy(film))
+    torch.testing.assert_close(out, smaller / 2)
+    np.testing.assert_allclose(smaller.mean(), film.mean(), rtol=0.01)
+    assert StyleTransfer("histogram", **WHOLE, size=32)(MetaTensor(film)).shape == (2, 32, 32)
+
+
 def test_a_learned_method_needs_its_network():
     with pytest.raises(InputError, match="style transfer 'fastcut' needs a translator; give --style_checkpoint"):
         StyleTransfer("fastcut", **WHOLE)
