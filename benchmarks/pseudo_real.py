@@ -39,7 +39,7 @@ from benchmarks.report import replace_section
 from cohort import load_datalist, patient_keys
 from conventions import InputError, View, hu_to_unit, report_input_errors, unit_to_hu
 from drr import VolumeGrid, geometry_tensor, hu_to_mu, perturb_geometry, preset, project, to_film
-from engines.checkpoint import load_model, read_record
+from engines.checkpoint import check_unseen, load_model, read_record
 from metrics import mae, psnr, ssim
 from networks import build_network, load_network
 from reports import draw_radiographs
@@ -243,6 +243,8 @@ def run(
     if any(other.recipe != first.recipe or other.grid != first.grid for other in others):
         raise InputError(f"{randomised}: was trained for another recipe than {checkpoint}; train both alike")
     learned = {"cyclegan": cyclegan, "fastcut": fastcut}
+    for file in learned.values():
+        check_unseen(file, patient_keys([load_datalist(manifest, fold) for fold in ("test", "validation")]))
     translators = dict.fromkeys(STYLES) | {name: load_network(file) for name, file in learned.items() if file}
     folds = ("test", "validation")
     volumes = [_volumes(manifest, folds, first, grid) for grid in (first.grid, film_grid(first))]

@@ -208,12 +208,12 @@ def _turn(side: Side, row: Row) -> None:
     row.seconds.append(side.ask("turn"))
 
 
-def table_row(name: str, ours: Row, theirs: Row) -> str:
+def table_row(name: str, ours: Row, theirs: Row, precision: str = FULL) -> str:
     """A line of the table: medians with least and largest, ratios within rounds, the largest difference of a loss."""
     if ours.reason or theirs.reason:
         return f"| {name} | {ours.reason or 'ran'} | {theirs.reason or 'ran'} | | |"
     difference = max(abs(ours.losses[k] - v) / abs(v) for k, v in theirs.losses.items())
-    comparable = difference <= LARGEST_DIFFERENCE or not name.replace("/", "").isdigit()
+    comparable = difference <= LARGEST_DIFFERENCE or precision != FULL
     ratio = spread(ratios(ours.seconds, theirs.seconds), ".2f") if comparable else "not the same"
     fastest = f"{min(ours.seconds) / min(theirs.seconds):.2f}"
     times = " | ".join(spread(row.seconds, ".2f") for row in (ours, theirs))
@@ -256,7 +256,7 @@ def _section(checkout: Path, cases: list[str], rounds: int, threads: int, channe
     for case in cases:
         size, blocks, *precision = case.split("/")
         ours, theirs = compare(str(checkout), int(size), int(blocks), rounds, threads, channels, *precision)
-        yield table_row(case, ours, theirs)
+        yield table_row(case, ours, theirs, *precision)
     yield ""
     yield from circumstances(checkout, "cpu", rounds)
     yield f"- Threads a side: {threads}"

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ logger = logging.getLogger("x2ct.cohort")
 REAL, DRR, VIEW = "real", "drr", "view"
 """Keys of an item: a film and a radiograph of a CT, (1, rows, columns) each in [0, 1], and the view of both."""
 
+FILM_KEY = "film_key"
+
 FILM_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in NIFTI_SUFFIXES)
 
 SIDE_MULTIPLE = 4
@@ -34,6 +35,9 @@ SIDE_MULTIPLE = 4
 
 LEAST = 2
 """Of either side; one image alone has no style."""
+
+PREPARATION = 1
+"""To be raised where reading or matching films changes, so that no film kept in a `cache_dir` is older than that."""
 
 _LAST_WORD = re.compile(r"[A-Za-z]+$")
 
@@ -107,7 +111,8 @@ def prepared_films(
         progress: whether to show how it goes on.
 
     Returns:
-        Items `{"image": (1, image_size, image_size) in [0, 1], "view": view, "case": name}`.
+        Items `{"image": (1, image_size, image_size) in [0, 1], "view": view, "case": name, "film_key": key}`; the key
+        tells the file's content from others.
 
     Raises:
         InputError: where less than two are left.
@@ -122,7 +127,9 @@ def prepared_films(
         view = view_of(file)
         if view not in steps:
             continue
-        kept = _kept(file, cache_dir, [str(view), geometry, anchor, image_size, grid.shape, grid.spacing])
+        key = _key(file)
+        settings = [str(view), geometry, anchor, image_size, grid.shape, grid.spacing]
+        kept = None if cache_dir is None else Path(cache_dir) / f"film_{_key(file, settings)}.pt"
         if kept is not None and kept.is_file():
             image = read_tensors(kept, "is not whole ({reason}); delete it, and the film is read again")
         else:
@@ -138,22 +145,21 @@ def prepared_films(
                 continue
             if kept is not None:
                 write_tensors(kept, image)
-        items.append({Keys.IMAGE.value: image, VIEW: str(view), Keys.CASE.value: file.stem})
+        items.append({Keys.IMAGE.value: image, VIEW: str(view), Keys.CASE.value: file.stem, FILM_KEY: key})
     if len(items) < LEAST:
         raise InputError(f"{len(items)} of {len(files)} films can be used, {LEAST} are needed; the last one: {problem}")
     logger.info("%d of %d films are used", len(items), len(files))
     return items
 
 
-def _kept(file: Path, cache_dir: str | os.PathLike[str] | None, settings: Sequence[Any]) -> Path | None:
-    """Where a matched film is kept: its name tells the bytes of the film and everything that was done with them."""
-    if cache_dir is None:
-        return None
-    said = to_json([version("x2ct-bundle"), *settings]).encode()
+def _key(file: Path, settings: Sequence[Any] = ()) -> str:
+    """What tells a film, and what was done with it, from others: of the bytes of the file, not of its name."""
     try:
-        return Path(cache_dir) / f"film_{hashlib.sha256(said + file.read_bytes()).hexdigest()[:32]}.pt"
+        content = file.read_bytes()
     except OSError:
-        return None  # reading the film will say what is wrong with it
+        return "unreadable"  # reading the film will say what is wrong with it
+    said = to_json([PREPARATION, *settings]).encode() if settings else b""
+    return hashlib.sha256(said + content).hexdigest()[:16]
 
 
 class UnpairedDataset(Dataset):

@@ -4,6 +4,7 @@ from .adversary import Adversary as Adversary
 from .announcement import Announcement as Announcement
 from .announcement import TranslationAnnouncement as TranslationAnnouncement
 from .announcement import expected_bytes as expected_bytes
+from .checkpoint import check_unseen as check_unseen
 from .checkpoint import describe_model as describe_model
 from .checkpoint import load_model as load_model
 from .cyclegan_trainer import CycleGANTrainer as CycleGANTrainer

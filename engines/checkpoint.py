@@ -98,8 +98,32 @@ def describe_model(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
     if not file.is_file():
         return {}
     record = read_record(file) or {}
-    record.pop("patients", None)
+    for keys in ("patients", "film_keys"):
+        record.pop(keys, None)
     return {**record, "checkpoint": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+def check_unseen(checkpoint: str | os.PathLike[str] | None, held_out: Sequence[str], films: Sequence[str] = ()) -> None:
+    """Refuse to measure a translator on what it was trained on, as far as the record beside it tells.
+
+    Args:
+        checkpoint: the translator's file; None is none.
+        held_out: keys of the patients whose CTs it is measured on, see `cohort.patient_keys`.
+        films: keys of the films.
+
+    Raises:
+        InputError: where it has seen one of them.
+    """
+    if checkpoint is None or not Path(checkpoint).is_file():
+        return
+    made_with = read_record(checkpoint) or {}
+    _refuse_seen(Path(checkpoint), made_with, held_out)
+    seen = set(made_with.get("film_keys", ())) & set(films)
+    if seen:
+        raise InputError(
+            f"{checkpoint}: was trained on {len(seen)} of the {len(films)} films to be measured on; keep some films "
+            "back before training, and give those by --film_dir"
+        )
 
 
 def _refuse_seen(file: Path, made_with: Mapping[str, Any], held_out: Sequence[str]) -> None:

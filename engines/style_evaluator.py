@@ -18,12 +18,28 @@ TO_DRR, TO_REAL = "to_drr", "to_real"
 
 SHIFT, MARGIN = (2, 3), 16
 """Rows and columns by which a film is moved for the equivariance, which a network that halves twice could lose, and
-what is left out at the borders."""
+how much is left out at the borders, at most a quarter."""
 
 LEAST = 4
-"""Films and radiographs of a view, see `metrics.kid`."""
+"""Films, and CTs, of a view."""
 
-Transfers = Callable[..., Callable[[torch.Tensor], torch.Tensor]]
+BATCH = 32
+"""Images that are embedded or translated at once."""
+
+Translate = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass
+class _Side:
+    """Images (N, 1, rows, columns), the number of the CT or film that each is of, and their features (N, d)."""
+
+    images: torch.Tensor
+    groups: torch.Tensor
+    features: torch.Tensor
+
+    def of(self, groups: torch.Tensor) -> _Side:
+        chosen = torch.isin(self.groups, groups)
+        return _Side(self.images[chosen], self.groups[chosen], self.features[chosen])
 
 
 @dataclass
@@ -47,8 +63,9 @@ class StyleEvaluator:
     gradients of an image and its translation), `polarity` (correlation of the two themselves, negative where inverted),
     `polarity_least`, `equivariance` (mean absolute difference between the translation of a shifted image and the
     shifted translation), `identity` (of an image of the wanted style and its translation) and `cycle` (of an image and
-    its way back); the last three in units of the grey scale, 0 best. The row `same style` compares two halves of the
-    side that is to be reached, by CT or by film: the least that a set measure can be expected to give.
+    its way back); the last three in units of the grey scale, 0 best. The row `same style` compares two random halves
+    of the side that is to be reached, parted between CTs or films. Of the set measures KID alone does not depend on how
+    many images there are, so that of the others this row is what sets of half the size give.
 
     Args:
         films: items `{"image": (1, rows, columns) in [0, 1], "view": view}`, as `cohort.prepared_films` gives them.
@@ -59,27 +76,28 @@ class StyleEvaluator:
         networks: method -> network; None for one that is not to be measured.
         ways_back: method -> network of the other direction, where there is one.
         embedding: images (N, 1, rows, columns) -> features (N, d), for example `metrics.RandomFeatures`.
-        kid: `(features, features) -> (distance, standard deviation)`.
+        kid: `(features, features, groups, groups) -> (distance, standard deviation)`.
         feature_measures: name -> `(features, features) -> float`.
         set_measures: name -> `(images, images) -> float`.
         structure_loss: `(image, translation) -> scalar`, 1 minus the correlation, `losses.GradientCorrelationLoss`.
         views: to be measured, in the order of the radiographs.
         renderings: of each CT; more than one where they are augmented.
-        shown: how many images of each side become pictures.
+        shown: how many films, and CTs, become pictures.
 
     Raises:
-        InputError: where a view has less than four films or radiographs.
+        InputError: where a view has less than four films or there are less than four CTs, a network is for something
+            else, or renderings do not differ.
     """
 
     def __init__(
         self,
         films: Sequence[Mapping[str, Any]],
         radiographs: Any,
-        style_transfer: Transfers,
+        style_transfer: Callable[..., Translate],
         networks: Mapping[str, nn.Module | None],
         ways_back: Mapping[str, nn.Module | None],
         embedding: Callable[[torch.Tensor], torch.Tensor],
-        kid: Callable[[torch.Tensor, torch.Tensor], tuple[float, float]],
+        kid: Callable[..., tuple[float, float]],
         feature_measures: Mapping[str, Callable[[torch.Tensor, torch.Tensor], float]],
         set_measures: Mapping[str, Callable[[torch.Tensor, torch.Tensor], float]],
         structure_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
@@ -87,27 +105,38 @@ class StyleEvaluator:
         renderings: int = 1,
         shown: int = 6,
     ) -> None:
-        self.style_transfer = style_transfer
-        self.networks = {"none": None, "histogram": None} | {k: v for k, v in networks.items() if v is not None}
-        self.ways_back = {k: v for k, v in ways_back.items() if v is not None}
+        self.forth = {"none": None, "histogram": None} | {k: v for k, v in networks.items() if v is not None}
+        self.back = {k: v for k, v in ways_back.items() if v is not None}
         self.embedding = embedding
         self.kid = kid
         self.feature_measures = dict(feature_measures)
         self.set_measures = dict(set_measures)
         self.structure_loss = structure_loss
+        self.radiographs = radiographs
+        self.renderings = renderings
         self.shown = shown
-        self.sides = {}
-        computed = [radiographs[epoch, n] for n in range(len(radiographs)) for epoch in range(1, renderings + 1)]
-        for number, view in enumerate(views):
-            of_view = [torch.as_tensor(film[Keys.IMAGE]).float() for film in films if film["view"] == view]
-            drrs = [torch.as_tensor(item[Keys.IMAGE])[number : number + 1].float() for item in computed]
-            for name, images in (("films", of_view), ("radiographs of CTs", drrs)):
-                if len(images) < LEAST:
+        self.films: dict[str, torch.Tensor] = {}
+        self.transfers: dict[str, dict[str, Translate]] = {}
+        for view in views:
+            images = [_plain(film[Keys.IMAGE]) for film in films if film["view"] == view]
+            for name, count in (("films", len(images)), ("CTs", len(radiographs))):
+                if count < LEAST:
                     raise InputError(
-                        f"{view}: {len(images)} {name}, {LEAST} or more are needed to compare styles; give more, or "
-                        "name the other view alone (--views)"
+                        f"{view}: {count} {name}, {LEAST} or more are needed to compare styles; give more, or name "
+                        "the views that there are (--views \"['pa']\")"
                     )
-            self.sides[view] = tuple(torch.stack([_plain(i) for i in images]) for images in (of_view, drrs))
+            self.films[view] = torch.stack(images)
+            self.transfers[view] = {
+                method: _each(style_transfer(method=method, views=(view,), network=network))
+                for method, network in self.forth.items()
+            }
+        for network in (*self.forth.values(), *self.back.values()):
+            size = getattr(network, "image_size", len(images[0][0]))
+            if size != len(images[0][0]):
+                raise InputError(
+                    f"a translator was trained on films of {size} pixels, these have {len(images[0][0])}; give "
+                    f"--radiograph_size {size}"
+                )
 
     @torch.no_grad()
     def run(self) -> dict[str, StyleOfView]:
@@ -116,69 +145,102 @@ class StyleEvaluator:
         Returns:
             View -> what was measured.
         """
-        return {view: self._view(view, films, drrs) for view, (films, drrs) in self.sides.items()}
+        cases, epochs = range(len(self.radiographs)), range(1, self.renderings + 1)
+        computed = torch.stack([_plain(self.radiographs[epoch, n][Keys.IMAGE]) for n in cases for epoch in epochs])
+        if self.renderings > 1 and torch.equal(computed[0], computed[1]):
+            raise InputError("the renderings of a CT are all the same; add augmented.json, or leave --renderings out")
+        groups = torch.arange(len(computed)) // self.renderings
+        return {
+            view: self._view(
+                view, self._side(films, torch.arange(len(films))), self._side(computed[:, number, None], groups)
+            )
+            for number, (view, films) in enumerate(self.films.items())
+        }
 
-    def _view(self, view: str, films: torch.Tensor, drrs: torch.Tensor) -> StyleOfView:
+    def _side(self, images: torch.Tensor, groups: torch.Tensor) -> _Side:
+        return _Side(images, groups, torch.cat([self.embedding(part) for part in images.split(BATCH)]))
+
+    def _view(self, view: str, films: _Side, drrs: _Side) -> StyleOfView:
         result = StyleOfView()
-        for direction, source, target in ((TO_DRR, films, drrs), (TO_REAL, drrs, films)):
-            networks = self.networks if direction == TO_DRR else {"none": None} | self.ways_back
-            pictures = {"as it is": source[: self.shown, 0]}
-            halves = target[: len(target) // 2], target[len(target) // 2 :]
-            if min(map(len, halves)) >= LEAST:
-                result.rows.append({"direction": direction, "method": "same style", **self._of_sets(*halves)})
-            for method, network in networks.items():
-                translate = _each(self.style_transfer(method=method, views=(view,), network=network))
-                back = (self.ways_back if direction == TO_DRR else self.networks).get(method)
-                way_back = None
-                if back is not None:
-                    way_back = _each(self.style_transfer(method=method, views=(view,), network=back))
-                translated = translate(source)
-                result.rows.append(
-                    {"direction": direction, "method": method}
-                    | self._of_sets(translated, target)
-                    | self._of_images(source, translated, target, translate, way_back)
-                )
+        forth = {name: _by_network(network) for name, network in self.forth.items() if network is not None}
+        back = {name: _by_network(network) for name, network in self.back.items()}
+        ways = (
+            (TO_DRR, films, drrs, self.transfers[view], back),
+            (TO_REAL, drrs, films, {"none": _nothing} | back, forth),
+        )
+        for direction, source, target, translators, ways_back in ways:
+            result.rows += [{"direction": direction} | row for row in self._same_style(target)]
+            pictures = {"as it is": self._pictures(source, source.images)}
+            for method, translate in translators.items():
+                translated = self._side(translate(source.images), source.groups)
+                row = {"direction": direction, "method": method} | self._of_sets(translated, target)
+                row |= self._of_images(source.images, translated.images, target.images, translate)
+                if method in ways_back:
+                    returned = ways_back[method](translated.images)
+                    row["cycle"] = float((returned - source.images).abs().mean())
+                result.rows.append(row)
                 if method != "none":
-                    pictures[method] = translated[: self.shown, 0]
-            pictures["wanted style"] = target[:: max(1, len(target) // self.shown)][: self.shown, 0]
+                    pictures[method] = self._pictures(source, translated.images)
+            pictures["wanted style"] = self._pictures(target, target.images)
             result.pictures[direction] = pictures
         return result
 
-    def _of_sets(self, images: torch.Tensor, wanted: torch.Tensor) -> dict[str, float]:
+    def _pictures(self, side: _Side, images: torch.Tensor) -> torch.Tensor:
+        """(pictures, rows, columns): the first of each of some groups."""
+        first = [int((side.groups == group).nonzero()[0]) for group in side.groups.unique()[: self.shown]]
+        return images[first, 0]
+
+    def _same_style(self, target: _Side) -> list[dict[str, Any]]:
+        """Two random halves of a side compared; nothing where one would have a single CT."""
+        groups = target.groups.unique()
+        order = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(0))]
+        halves = target.of(order[: len(order) // 2]), target.of(order[len(order) // 2 :])
+        if len(order) < 2 * 2 or min(len(half.images) for half in halves) < LEAST:
+            return []
+        return [{"method": "same style"} | self._of_sets(*halves)]
+
+    def _of_sets(self, found: _Side, wanted: _Side) -> dict[str, float]:
         """How far two sets are apart."""
-        features = self.embedding(images), self.embedding(wanted)
-        distance, deviation = self.kid(*features)
+        features = found.features, wanted.features
+        distance, deviation = self.kid(*features, found.groups, wanted.groups)
         row = {"kid": distance, "kid_deviation": deviation}
         row |= {name: measure(*features) for name, measure in self.feature_measures.items()}
-        return row | {name: measure(images, wanted) for name, measure in self.set_measures.items()}
+        return row | {name: measure(found.images, wanted.images) for name, measure in self.set_measures.items()}
 
     def _of_images(
-        self,
-        source: torch.Tensor,
-        translated: torch.Tensor,
-        target: torch.Tensor,
-        translate: Callable[[torch.Tensor], torch.Tensor],
-        way_back: Callable[[torch.Tensor], torch.Tensor] | None,
+        self, source: torch.Tensor, translated: torch.Tensor, target: torch.Tensor, translate: Translate
     ) -> dict[str, float]:
         """What is left of the images."""
         pairs = list(zip(source.split(1), translated.split(1), strict=True))
         polarity = torch.stack([correlation(*pair) for pair in pairs])
         moved = translate(source.roll(SHIFT, (-2, -1))), translated.roll(SHIFT, (-2, -1))
-        inner = slice(MARGIN, -MARGIN)
-        row = {
+        margin = min(MARGIN, source.shape[-1] // 4)
+        inner = slice(margin, -margin)
+        return {
             "structure": 1 - float(torch.stack([self.structure_loss(*pair) for pair in pairs]).mean()),
             "polarity": float(polarity.mean()),
             "polarity_least": float(polarity.min()),
             "equivariance": float((moved[0] - moved[1])[..., inner, inner].abs().mean()),
             "identity": float((translate(target) - target).abs().mean()),
         }
-        return row | ({} if way_back is None else {"cycle": float((way_back(translated) - source).abs().mean())})
 
 
-def _plain(image: torch.Tensor) -> torch.Tensor:
-    return image.as_subclass(torch.Tensor)
+def _plain(image: Any) -> torch.Tensor:
+    return torch.as_tensor(image).as_subclass(torch.Tensor).float()
 
 
-def _each(transfer: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The same translator for (N, 1, rows, columns)."""
+def _nothing(images: torch.Tensor) -> torch.Tensor:
+    return images
+
+
+def _each(transfer: Translate) -> Translate:
+    """A translator of one patient's films for (N, 1, rows, columns)."""
     return lambda images: torch.stack([transfer(image) for image in images])
+
+
+def _by_network(network: Any) -> Translate:
+    """A network for (N, 1, rows, columns) in [0, 1], on its own device."""
+    device = next(network.parameters()).device
+    return lambda images: torch.cat(
+        [network.eval().translate(part.to(device)).clip(0, 1).cpu() for part in images.split(BATCH)]
+    )

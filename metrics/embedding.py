@@ -21,7 +21,11 @@ XRAYVISION_RANGE = 1024.0
 PRETRAINED_SIDE = 224
 """Pixels, to which radiographs are brought for both."""
 
-_LAYER = re.compile(r"^(.*denselayer\d+)\.((?:norm|conv)[12]\..*)$")
+_LAYER = re.compile(r"^(.*denselayer\d+)\.(norm|conv)\.?([12]\..*)$")
+"""Of a dense layer's weights, as torchvision names them, and as the files it offers still do (norm.1)."""
+
+_COUNTER = "num_batches_tracked"
+"""Of batch norms; not read, and missing in old files."""
 
 _CLASSIFIER = "classifier."
 
@@ -84,7 +88,9 @@ class PretrainedFeatures(nn.Module):
             found = {_renamed(key): value for key, value in state.items() if not key.startswith(_CLASSIFIER)}
             self.colours = found["features.conv0.weight"].shape[1]
             self.features = DenseNet121(spatial_dims=2, in_channels=self.colours, out_channels=1).features
-            self.features.load_state_dict({key: found[f"features.{key}"] for key in self.features.state_dict()})
+            own = self.features.state_dict()
+            wanted = {key: found[f"features.{key}"] for key in own if not key.endswith(_COUNTER)}
+            self.features.load_state_dict(own | wanted)
         except (RuntimeError, AttributeError, KeyError, TypeError) as error:
             raise InputError(f"{path}: {refusal.format('')}") from error
         self.eval().requires_grad_(False)
@@ -105,7 +111,7 @@ class PretrainedFeatures(nn.Module):
 
 def _renamed(key: str) -> str:
     """MONAI's name of a weight of torchvision's DenseNet."""
-    return _LAYER.sub(r"\1.layers.\2", key)
+    return _LAYER.sub(r"\1.layers.\2\3", key)
 
 
 def embedding(path: str | os.PathLike[str] | None = None, seed: int = 0) -> nn.Module:

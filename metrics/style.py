@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+
 import torch
 from scipy.stats import wasserstein_distance
 from torch import Tensor
@@ -10,15 +13,20 @@ SUBSETS = 100
 """Of a kernel inception distance; each holds half of the smaller set."""
 
 
-def kid(a: Tensor, b: Tensor, seed: int = 0) -> tuple[float, float]:
+def kid(
+    a: Tensor, b: Tensor, groups_a: Tensor | None = None, groups_b: Tensor | None = None, seed: int = 0
+) -> tuple[float, float]:
     """Kernel distance of two sets of features (Binkowski et al., ICLR 2018: KID where the features are Inception's).
 
     The unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1)^3: about 0 for sets of one
-    distribution, and then as often below as above.
+    distribution, and then as often below as above. Images of one group, such as renderings of one CT, are not compared
+    with each other, since they are no independent samples.
 
     Args:
-        a: (N, d), N from 4 up.
+        a: (N, d).
         b: (M, d).
+        groups_a: (N,) number of the group of each image; None makes each its own.
+        groups_b: (M,).
         seed: of the subsets.
 
     Returns:
@@ -26,26 +34,32 @@ def kid(a: Tensor, b: Tensor, seed: int = 0) -> tuple[float, float]:
         the smaller set each.
 
     Raises:
-        ValueError: where a set holds less than 4.
+        ValueError: where a set holds less than 4 images or than 2 groups.
     """
-    if min(len(a), len(b)) < 4:
-        raise ValueError("each set must hold 4 images or more")
-    a, b = a.double(), b.double()
+    sides = []
+    for features, groups in ((a, groups_a), (b, groups_b)):
+        groups = torch.arange(len(features)) if groups is None else groups
+        if len(features) < 4 or len(groups.unique()) < 2:
+            raise ValueError("each set must hold 4 images or more, of 2 groups or more")
+        sides.append((features.double(), groups))
     generator = torch.Generator().manual_seed(seed)
     size = min(len(a), len(b)) // 2
-    samples = [[side[torch.randperm(len(side), generator=generator)[:size]] for side in (a, b)] for _ in range(SUBSETS)]
-    return _discrepancy(a, b), float(torch.tensor([_discrepancy(*pair) for pair in samples]).std())
+    distances = []
+    for _ in range(SUBSETS):
+        chosen = [torch.randperm(len(x), generator=generator)[:size] for x, _ in sides]
+        distances.append(_discrepancy(*((x[of], groups[of]) for (x, groups), of in zip(sides, chosen, strict=True))))
+    known = [distance for distance in distances if math.isfinite(distance)]
+    return _discrepancy(*sides), statistics.stdev(known) if len(known) > 1 else math.nan
 
 
-def _discrepancy(a: Tensor, b: Tensor) -> float:
+def _discrepancy(*sides: tuple[Tensor, Tensor]) -> float:
+    """Of two sets of (features, groups); NaN where one has a single group."""
+
     def kernel(x: Tensor, y: Tensor) -> Tensor:
         return (x @ y.T / x.shape[1] + 1) ** 3
 
-    def within(x: Tensor) -> Tensor:
-        similar = kernel(x, x)
-        return (similar.sum() - similar.trace()) / (len(x) * (len(x) - 1))
-
-    return float(within(a) + within(b) - 2 * kernel(a, b).mean())
+    within = [kernel(x, x)[groups[:, None] != groups].mean() for x, groups in sides]
+    return float(sum(within) - 2 * kernel(sides[0][0], sides[1][0]).mean())
 
 
 def fid(a: Tensor, b: Tensor) -> float:

@@ -108,14 +108,16 @@ def load_network(checkpoint: str | os.PathLike[str]) -> nn.Module:
         checkpoint: bare state dict; its record is the JSON file of the same name.
 
     Returns:
-        The network, in evaluation mode. Of what its record says, `image_size` and `recipe` (geometry, curve, film,
-        anchor) become attributes, where they are there.
+        The network, in evaluation mode. Of what its record says, `image_size`, `method`, `translator` (its direction)
+        and `recipe` (geometry, curve, film, anchor) become attributes, where they are there.
 
     Raises:
         InputError: where a file is missing or damaged, or the two do not belong together.
     """
     file = Path(checkpoint)
     record = file.with_suffix(".json")
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such model; train one, or give the file of another")
     try:
         said = json.loads(record.read_text(encoding="utf-8"))
         network = build_network(said["network"]["name"], **said["network"]["arguments"])
@@ -132,8 +134,9 @@ def load_network(checkpoint: str | os.PathLike[str]) -> nn.Module:
         raise InputError(
             f"{file}: holds no weights of the network its record names, but others; copy it again"
         ) from error
-    if "image_size" in said:
-        network.image_size = said["image_size"]
+    for key in ("image_size", "method", "translator"):
+        if key in said:
+            setattr(network, key, said[key])
     if isinstance(said.get("grid"), dict):
         said["anchor"] = said["grid"].get("anchor")
     if {*RECIPE} <= set(said):

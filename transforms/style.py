@@ -19,6 +19,9 @@ from .dictionary import EachKey
 from .films.reference import QUANTILES, box_of_tones, lung_place, tone_quantiles
 
 LEARNED = ("cyclegan", "fastcut")
+DIRECTION = "real_to_drr"
+"""Of a translator, as its record names it."""
+
 METHODS = ("none", "histogram", *LEARNED)
 
 WARNING = (
@@ -51,11 +54,12 @@ class StyleTransfer(Transform):
         views: which views are given, in order.
         network: translator of the learned methods, whose `translate` takes and gives (B, 1, rows, columns) in [0, 1],
             for example `networks.ResnetGenerator`. Its attribute `image_size`, where it has one, is the size it is
-            shown; its `recipe` (geometry, curve, film, anchor) must be that of the model.
+            shown; its `recipe` (geometry, curve, film, anchor) must be that of the model, its `method` this one, and
+            its `translator` real_to_drr.
         size: rows and columns of the result, for a translator that reads more than the model; None keeps those given.
 
     Raises:
-        InputError: where a name is unknown, or a learned method has no network or one of another recipe.
+        InputError: where a name is unknown, or a learned method has no network, or one that is for something else.
     """
 
     def __init__(
@@ -75,13 +79,8 @@ class StyleTransfer(Transform):
             raise InputError(
                 f"style transfer {method!r} needs a translator; give --style_checkpoint, or choose histogram"
             )
-        wanted = (geometry, curve, film, anchor)
-        recipe = getattr(network, "recipe", wanted)
-        if method in LEARNED and recipe != wanted:
-            raise InputError(
-                f"the translator makes radiographs of {' '.join(map(str, recipe))}, and those wanted here are of "
-                f"{' '.join(wanted)}; give the overlays it was trained with, or another translator"
-            )
+        if method in LEARNED:
+            _check_translator(network, method, (geometry, curve, film, anchor))
         self.network = network
         self.size = size
         self.method = method
@@ -152,6 +151,26 @@ class StyleTransfer(Transform):
         ends = [self.quantiles[view][-1]] if tones[-1] < 1 else []
         nodes = [0.0, *tones, *[1.0] * len(ends)], [0.0, *curve, *ends]
         return np.interp(plane, *nodes).astype(np.float32)
+
+
+def _check_translator(network: Any, method: str, recipe: tuple[str, ...]) -> None:
+    """Refuse a network that is no translator to such radiographs, as far as its record tells."""
+    if not hasattr(network, "translate"):
+        raise InputError(
+            f"{type(network).__name__} is no translator of films; give the real_to_drr.pt of a {method} training"
+        )
+    made_by, direction = getattr(network, "method", method), getattr(network, "translator", DIRECTION)
+    if (made_by, direction) != (method, DIRECTION):
+        raise InputError(
+            f"the translator is {direction} of {made_by}, wanted is {DIRECTION} of {method}; give another, or the "
+            "method it is of"
+        )
+    made_for = getattr(network, "recipe", recipe)
+    if made_for != recipe:
+        raise InputError(
+            f"the translator makes radiographs of {' '.join(map(str, made_for))}, and those wanted here are of "
+            f"{' '.join(recipe)}; give the overlays it was trained with, or another translator"
+        )
 
 
 def _resized(image: torch.Tensor, size: int) -> torch.Tensor:

@@ -99,6 +99,8 @@ def test_a_translator_is_trained_resumed_and_can_be_loaded(
     assert not [name for name in expected if not torch.equal(found[name], expected[name])]
     record = json.loads((whole / "models" / "real_to_drr.json").read_text())
     assert (record["method"], record["translator"], record["data"]["films"]) == (method, "real_to_drr", 4)
+    assert len(record["film_keys"]) == 4
+    assert len(record["patients"]) == 3
     network = build_network(record["network"]["name"], **record["network"]["arguments"])
     network.load_state_dict(found)
     assert (whole / "models" / "drr_to_real.pt").exists() == (method == "cyclegan")
@@ -117,10 +119,18 @@ def test_translators_are_measured_by_the_command(root, tiny_cohort, bundle_verb_
     for name in ("real_to_drr", "drr_to_real"):
         network = build_network("resnet_6blocks", channels=4, blocks=1)
         torch.save(network.state_dict(), tmp_path / f"{name}.pt")
-        record = {"network": network.spec, "image_size": 64, "geometry": "x2ct", "curve": "plastimatch", "film": "x2ct"}
+        record = {
+            "network": network.spec,
+            "method": "cyclegan",
+            "translator": name,
+            "image_size": 64,
+            "geometry": "x2ct",
+            "curve": "plastimatch",
+            "film": "x2ct",
+        }
         (tmp_path / f"{name}.json").write_text(json.dumps({**record, "grid": {"anchor": "head"}}))
     common = {"bundle_root": root / "bundle", "dataset_dir": tiny_cohort, "film_dir": all_pa, "image_size": 64}
-    common |= {"folds": "['train','test']", "views": "['pa']", "cyclegan": tmp_path / "real_to_drr.pt"}
+    common |= {"folds": "['train','validation']", "views": "['pa']", "cyclegan": tmp_path / "real_to_drr.pt"}
 
     def run(out, *overlays, **options):
         files = [str(root / "bundle" / "configs" / f"{name}.json") for name in ("evaluate_style", *overlays)]
@@ -151,7 +161,10 @@ def test_translators_are_measured_by_the_command(root, tiny_cohort, bundle_verb_
     assert other.returncode != 0
     assert "the translator makes radiographs of x2ct plastimatch x2ct head" in other.stderr.splitlines()[-1]
     assert not (tmp_path / "other" / "style.csv").exists()
-    many = run(tmp_path / "many", "augmented", renderings=2, views="['pa']", folds="['test']", cyclegan=None)
+    unknown = run(tmp_path / "unknown", embedding=tmp_path / "none.pth")
+    assert unknown.returncode != 0
+    assert "none.pth: holds no weights of a DenseNet-121" in unknown.stderr.splitlines()[-1]
+    many = run(tmp_path / "many", "augmented", renderings=2, cyclegan=None)
     assert many.returncode == 0, many.stderr[-2000:]
     assert "- renderings of each CT: 2" in many.stdout
 

@@ -1,5 +1,6 @@
 """Films and CTs that have nothing to do with each other."""
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def test_what_became_of_a_film_is_kept_as_long_as_nothing_changes(tmp_path, monk
         assert torch.equal(a["image"], b["image"])
         assert torch.equal(a["image"], c["image"])
         assert {k: v for k, v in a.items() if k != "image"} == {k: v for k, v in c.items() if k != "image"}
+    assert plain[0]["film_key"] == hashlib.sha256(files[0].read_bytes()).hexdigest()[:16]
     files[0].write_bytes(files[0].read_bytes() + b" ")
     with pytest.raises(AttributeError):
         prepared_films(files, GRID, 64, cache_dir=kept, progress=False)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from conventions import InputError, write_json
-from engines import describe_model, load_model
+from engines import check_unseen, describe_model, load_model
 
 RECORD = {
     "network": {"name": "linear", "arguments": {"size": 3}},
@@ -103,3 +103,17 @@ def test_without_a_record_it_loads_and_says_so(model, caplog):
     with caplog.at_level("WARNING", logger="x2ct.model"):
         load_model(nn.Linear(3, 2), path, RECORD)
     assert "cannot be checked" in caplog.text
+
+
+def test_a_translator_is_not_measured_on_what_it_was_trained_on(tmp_path):
+    file = tmp_path / "real_to_drr.pt"
+    check_unseen(None, ["a"], ["b"])
+    check_unseen(file, ["a"], ["b"])  # loading it will say that it is not there
+    file.write_bytes(b"")
+    file.with_suffix(".json").write_text(json.dumps({"patients": ["a"], "film_keys": ["x", "y"]}))
+    check_unseen(file, ["b"], ["z"])
+    with pytest.raises(InputError, match="was trained or chosen on 1 of the 2 patients"):
+        check_unseen(file, ["a", "b"])
+    with pytest.raises(InputError, match="was trained on 1 of the 2 films to be measured on; keep some films back"):
+        check_unseen(file, ["b"], ["x", "z"])
+    assert not {"patients", "film_keys"} & set(describe_model(file))

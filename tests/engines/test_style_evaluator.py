@@ -41,10 +41,18 @@ FILMS = [{"image": image, "view": view} for image in smooth(8, 0) for view in ("
 DRRS = Computed({"image": torch.cat([image, image]) * 0.5} for image in smooth(8, 1))
 
 
-def evaluate(network=None, reverse=None, films=FILMS, views=("pa", "lateral")):
+class Rendered(Computed):
+    """A radiograph that is new in every epoch."""
+
+    def __getitem__(self, place):
+        item = super().__getitem__(place)
+        return {"image": item["image"] + 0.01 * place[0]}
+
+
+def evaluate(network=None, reverse=None, films=FILMS, views=("pa", "lateral"), radiographs=DRRS, **options):
     return StyleEvaluator(
         films,
-        DRRS,
+        radiographs,
         partial(StyleTransfer, geometry="chest", curve="water", film="linear", anchor="centre"),
         {"cyclegan": network, "fastcut": None},
         {"cyclegan": reverse},
@@ -54,6 +62,7 @@ def evaluate(network=None, reverse=None, films=FILMS, views=("pa", "lateral")):
         {"grey": intensity_wasserstein},
         GradientCorrelationLoss(),
         views,
+        **options,
     ).run()
 
 
@@ -97,6 +106,37 @@ def test_inverting_shifting_and_forgetting_are_seen():
 
 def test_too_few_films_are_one_sentence():
     few = [film for film in FILMS if film["view"] == "pa"] + FILMS[1:6:2]
-    with pytest.raises(InputError, match=r"lateral: 3 films, 4 or more .* \(--views\)"):
+    with pytest.raises(InputError, match=r"lateral: 3 films, 4 or more .* \(--views \"\['pa'\]\"\)"):
         evaluate(films=few)
+    with pytest.raises(InputError, match=r"pa: 3 CTs, 4 or more"):
+        evaluate(radiographs=Rendered(list(DRRS)[:3]), renderings=4)
     assert set(evaluate(films=few, views=("pa",))) == {"pa"}
+
+
+def test_renderings_of_a_ct_stay_together():
+    with pytest.raises(InputError, match=r"the renderings of a CT are all the same; add augmented\.json"):
+        evaluate(renderings=2)
+    once = rows_of(evaluate()["pa"], "to_drr")
+    result = evaluate(radiographs=Rendered(DRRS), renderings=3, shown=4)["pa"]
+    rows = rows_of(result, "to_drr")
+    assert rows["none"]["kid"] == pytest.approx(once["none"]["kid"], rel=0.2)
+    assert rows["same style"]["kid"] == pytest.approx(
+        once["same style"]["kid"], abs=3 * once["same style"]["kid_deviation"]
+    )
+    shown = result.pictures["to_real"]["as it is"]
+    expected = torch.stack([DRRS[1, n]["image"][0] + 0.01 for n in range(4)])
+    torch.testing.assert_close(shown, expected)
+
+
+def test_small_films_have_a_middle_too():
+    films = [{**film, "image": film["image"][:, :32, :32]} for film in FILMS]
+    drrs = Computed({"image": item["image"][:, :32, :32]} for item in list(DRRS))
+    row = rows_of(evaluate(Toned(lambda x: x * 0.5), films=films, radiographs=drrs)["pa"], "to_drr")["cyclegan"]
+    assert row["equivariance"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_translator_of_another_size_is_refused():
+    network = Toned(lambda x: x)
+    network.image_size = 128
+    with pytest.raises(InputError, match="films of 128 pixels, these have 64; give --radiograph_size 128"):
+        evaluate(network)

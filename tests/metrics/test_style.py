@@ -1,6 +1,7 @@
 """Measures of sets of radiographs against formulas, loops and other libraries."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -39,8 +40,29 @@ def test_kid_is_the_unbiased_discrepancy_written_as_loops():
     across = sum(k(x, y) for x in a for y in b) / 30
     distance, deviation = kid(torch.tensor(a), torch.tensor(b))
     assert distance == pytest.approx(sum(within) - 2 * across, rel=1e-5)
-    assert deviation > 0
-    assert kid(torch.tensor(a), torch.tensor(b)) == (distance, deviation)
+    generator = torch.Generator().manual_seed(0)
+    subsets = []
+    for _ in range(100):
+        x, y = (torch.tensor(s)[torch.randperm(len(s), generator=generator)[:2]] for s in (a, b))
+        same = [k(x[0].tolist(), x[1].tolist()), k(y[0].tolist(), y[1].tolist())]
+        subsets.append(sum(same) - 2 * np.mean([k(p, q) for p in x.tolist() for q in y.tolist()]))
+    assert deviation == pytest.approx(np.std(subsets, ddof=1), rel=1e-5)
+
+
+def test_copies_of_an_image_are_no_more_images():
+    """With each of few drawn images eight times, KID stays where it was, if the copies are known to be such."""
+    found = {"once": [], "copies": [], "groups": []}
+    for i in range(40):
+        many, few = normal(40, 8, seed=2 * i), normal(6, 8, seed=2 * i + 1)
+        copies, groups = few.repeat_interleave(8, 0), torch.arange(6).repeat_interleave(8)
+        found["once"].append(kid(many, few)[0])
+        found["copies"].append(kid(many, copies)[0])
+        found["groups"].append(kid(many, copies, None, groups)[0])
+    np.testing.assert_allclose(found["groups"], found["once"], rtol=1e-9)
+    assert abs(np.mean(found["once"])) < 2 * np.std(found["once"]) / 40**0.5
+    assert np.mean(found["copies"]) > 5 * abs(np.mean(found["once"]))
+    with pytest.raises(ValueError, match="2 groups"):
+        kid(normal(9, 8), normal(9, 8), None, torch.zeros(9))
 
 
 def test_kid_is_about_nothing_for_one_distribution_and_grows_with_the_distance():
@@ -105,7 +127,7 @@ def test_random_features_are_those_of_the_seed_and_tell_textures_apart():
 
 
 def torchvision_names(state):
-    """MONAI's DenseNet by torchvision's names, as in densenet121-a639ec97.pth and torchxrayvision's models."""
+    """MONAI's DenseNet by the names of torchvision's and torchxrayvision's models."""
     names = {key: key.replace(".layers.", ".") for key in state}
     return {
         names[key].replace("class_layers.out", "classifier"): value
@@ -114,12 +136,21 @@ def torchvision_names(state):
     }
 
 
-@pytest.mark.parametrize(("colours", "told"), [(1, "radiographs"), (3, "ImageNet")])
-def test_weights_of_torchvisions_names_give_the_features_of_the_network(tmp_path, colours, told):
+def names_of_the_file(state):
+    """The same as in densenet121-a639ec97.pth: norm.1 for norm1 in dense layers, and no counters."""
+    state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    return {re.sub(r"(denselayer\d+\.)(norm|conv)([12])", r"\1\2.\3", key): value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(("colours", "told", "old"), [(1, "radiographs", False), (3, "ImageNet", True)])
+def test_weights_of_torchvisions_names_give_the_features_of_the_network(tmp_path, colours, told, old):
     torch.manual_seed(0)
     network = DenseNet121(spatial_dims=2, in_channels=colours, out_channels=18).eval()
     state = torchvision_names(network.state_dict())
     assert "features.denseblock1.denselayer1.norm1.weight" in state
+    if old:
+        state = names_of_the_file(state)
+        assert "features.denseblock1.denselayer1.norm.1.weight" in state
     torch.save(state, tmp_path / "weights.pth")
     features = embedding(tmp_path / "weights.pth")
     images = torch.rand(2, 1, 224, 224)

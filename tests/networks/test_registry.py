@@ -79,8 +79,18 @@ def test_a_network_is_made_again_from_its_record(tmp_path):
     assert loaded.spec == network.spec
     assert loaded.image_size == 128
     assert not hasattr(loaded, "recipe")
-    leave(tmp_path, geometry="chest", curve="water", film="linear", grid={"anchor": "centre"})
-    assert load_network(tmp_path / "to_drr.pt").recipe == ("chest", "water", "linear", "centre")
+    network = leave(
+        tmp_path,
+        method="cyclegan",
+        translator="real_to_drr",
+        geometry="chest",
+        curve="water",
+        film="linear",
+        grid={"anchor": "centre"},
+    )
+    loaded = load_network(tmp_path / "to_drr.pt")
+    assert loaded.recipe == ("chest", "water", "linear", "centre")
+    assert (loaded.method, loaded.translator) == ("cyclegan", "real_to_drr")
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), loaded.parameters(), strict=True))
 
 
@@ -91,7 +101,7 @@ def test_a_network_is_made_again_from_its_record(tmp_path):
         (lambda folder: (folder / "to_drr.json").write_text("{}"), "does not say which network"),
         (
             lambda folder: (folder / "to_drr.pt").unlink(),
-            r"to_drr\.pt: holds no weights of the network its record names",
+            r"to_drr\.pt: there is no such model",
         ),
         (lambda folder: (folder / "to_drr.pt").write_bytes(b"PK"), "holds no weights"),
         (lambda folder: torch.save({"a": torch.ones(1)}, folder / "to_drr.pt"), "holds no weights"),

@@ -133,6 +133,19 @@ def test_a_learned_method_needs_its_network():
         StyleTransfer("fastcut", **WHOLE)
 
 
+def test_what_is_no_translator_to_radiographs_of_this_method_is_refused():
+    with pytest.raises(InputError, match=r"Linear is no translator of films; give the real_to_drr\.pt of a cyclegan"):
+        StyleTransfer("cyclegan", **WHOLE, network=torch.nn.Linear(1, 1))
+    network = Halving()
+    network.translator, network.method = "drr_to_real", "cyclegan"
+    with pytest.raises(InputError, match="is drr_to_real of cyclegan, wanted is real_to_drr of cyclegan"):
+        StyleTransfer("cyclegan", **WHOLE, network=network)
+    network.translator = "real_to_drr"
+    StyleTransfer("cyclegan", **WHOLE, network=network)
+    with pytest.raises(InputError, match="is real_to_drr of cyclegan, wanted is real_to_drr of fastcut"):
+        StyleTransfer("fastcut", **WHOLE, network=network)
+
+
 def test_a_translator_of_another_recipe_is_refused():
     network = Halving()
     network.recipe = ("x2ct", "plastimatch", "x2ct", "head")
