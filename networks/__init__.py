@@ -7,6 +7,8 @@ from .convert import to_official as to_official
 from .patchgan import MultiScaleDiscriminator as MultiScaleDiscriminator
 from .patchgan import PatchDiscriminator2D as PatchDiscriminator2D
 from .patchgan import PatchDiscriminator3D as PatchDiscriminator3D
+from .pix2pix import PixelDiscriminator as PixelDiscriminator
+from .pix2pix import UnetGenerator as UnetGenerator
 from .projector import PatchProjector as PatchProjector
 from .registry import NETWORKS as NETWORKS
 from .registry import build_network as build_network

@@ -45,7 +45,11 @@ def _example(name: str, network: nn.Module) -> torch.Tensor:
         size = arguments["image_size"]
         views = arguments.get("views", 1 if name.startswith(("x2ct_single", "cnn2d")) else 2)
         return torch.empty(1, views, size, size)
-    return torch.empty(1, arguments["in_channels"], *[LISTED_SIZE] * (2 if "2d" in name or of_cyclegan(name) else 3))
+    return torch.empty(
+        1,
+        arguments["in_channels"],
+        *[max(LISTED_SIZE, 2 ** arguments.get("halvings", 0))] * (2 if "2d" in name or of_cyclegan(name) else 3),
+    )
 
 
 def convert(source: str, target: str, name: str | None = None, reverse: bool = False) -> None:

@@ -19,6 +19,7 @@ from conventions import InputError
 from .blocks import ViewDecoderLevelWithoutB
 from .cnn2d import CNN2D
 from .patchgan import MultiScaleDiscriminator, PatchDiscriminator, PatchDiscriminator2D, PatchDiscriminator3D
+from .pix2pix import PixelDiscriminator, UnetGenerator
 from .resnet import ResnetGenerator
 from .x2ct import SingleViewGenerator, ViewBranch, X2CTGenerator
 
@@ -150,6 +151,20 @@ def _multi_scale_layers(network: MultiScaleDiscriminator) -> dict[str, str]:
     return layers
 
 
+def _unet_layers(network: UnetGenerator) -> dict[str, str]:
+    """Pix2pix's generator is a block in a block: down, the next block, up, with activations and norms between."""
+    last = len(network.down) - 1
+    layers = {"model.model.0": "down.0", "model.model.3": "up.0"}
+    for level in range(1, last + 1):
+        block = "model.model.1" + ".model.3" * (level - 1)
+        layers |= {f"{block}.model.1": f"down.{level}", f"{block}.model.{3 if level == last else 5}": f"up.{level}"}
+    return layers
+
+
+def _pixelgan_layers(network: PixelDiscriminator) -> dict[str, str]:
+    return {"net.0": "first", "net.2": "second", "net.5": "score"}
+
+
 LAYERS: dict[type[nn.Module], Callable[..., dict[str, str]]] = {
     X2CTGenerator: _biplanar_layers,
     SingleViewGenerator: _single_view_layers,
@@ -158,6 +173,8 @@ LAYERS: dict[type[nn.Module], Callable[..., dict[str, str]]] = {
     PatchDiscriminator2D: _patchgan_layers,
     MultiScaleDiscriminator: _multi_scale_layers,
     ResnetGenerator: _resnet_layers,
+    UnetGenerator: _unet_layers,
+    PixelDiscriminator: _pixelgan_layers,
 }
 """For each network that has a counterpart among the authors': their layers' names to ours."""
 
@@ -289,6 +306,10 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
         return "_without_".join([base, *["_and_".join(without)] * bool(without)]), size
     if "part1.0.conv.weight" in shapes:
         return "cnn2d", {"image_size": 2 * shapes["part9.1.weight"][0]}
+    if "model.model.0.weight" in shapes:
+        return _recognise_unet(shapes)
+    if "net.5.weight" in shapes:
+        return "pixelgan", dict(zip(("channels", "in_channels"), shapes["net.0.weight"], strict=False))
     if "model.1.weight" in shapes and "model.10.conv_block.1.weight" in shapes:
         return _recognise_resnet(shapes)
     if len(shapes.get("model.0.weight", ())) == 4 and not any(_is_statistic(key, shapes) for key in shapes):
@@ -303,7 +324,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
 
 def of_cyclegan(name: str) -> bool:
     """Whether a network, by its name, is one of CycleGAN's and not of X2CT-GAN's."""
-    return name in ("resnet_9blocks", "resnet_6blocks", "patchgan_70")
+    return name in ("resnet_9blocks", "resnet_6blocks", "patchgan_70", "unet_128", "unet_256", "pixelgan")
 
 
 def _recognise_resnet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
@@ -319,6 +340,15 @@ def _recognise_resnet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[
     if "model.10.conv_block.6.weight" in shapes and len(shapes["model.10.conv_block.6.weight"]) == 4:
         found["dropout"] = 0.5
     return ("resnet_6blocks" if blocks == 6 else "resnet_9blocks"), found
+
+
+def _recognise_unet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
+    """Pix2pix's generator: as many halvings as there are pairs of convolutions."""
+    halvings = sum(len(shape) == 4 for shape in shapes.values()) // 2
+    channels, in_channels = shapes["model.model.0.weight"][:2]
+    found: dict[str, Any] = {"in_channels": in_channels, "channels": channels}
+    found["out_channels"] = shapes["model.model.3.weight"][1]
+    return ("unet_256", found) if halvings == 8 else ("unet_128", found | {"halvings": halvings})
 
 
 def _recognise_patchgan_70(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:

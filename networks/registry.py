@@ -17,6 +17,7 @@ from conventions import InputError, read_tensors
 
 from .cnn2d import CNN2D
 from .patchgan import MultiScaleDiscriminator, PatchDiscriminator2D, PatchDiscriminator3D
+from .pix2pix import PixelDiscriminator, UnetGenerator
 from .resnet import ResnetGenerator
 from .unet import ReplicateUNet
 from .x2ct import SingleViewGenerator, X2CTGenerator
@@ -62,6 +63,9 @@ _MADE_BY: dict[str, tuple[str, Callable[..., nn.Module]]] = {
         "CycleGAN discriminator: scores patches of 70 x 70 pixels of a film.",
         partial(PatchDiscriminator2D, padding=1),
     ),
+    "unet_128": ("pix2pix's generator, which CycleGAN's code offers too, for 128 pixels.", UnetGenerator),
+    "unet_256": ("The same for 256 pixels.", partial(UnetGenerator, halvings=8)),
+    "pixelgan": ("Its discriminator of single pixels: tones, no texture.", PixelDiscriminator),
 }
 
 for _name, (_description, _maker) in _MADE_BY.items():

@@ -52,7 +52,23 @@ class ResidualBlock(nn.Module):
         return x + self.second(self.dropout(self.first(x)))
 
 
-class ResnetGenerator(nn.Module):
+class Translator(nn.Module):
+    """A generator of images in [-1, 1] from such images."""
+
+    @torch.jit.unused
+    def translate(self, film: Tensor) -> Tensor:
+        """Translate film values.
+
+        Args:
+            film: (B, in_channels, rows, columns) in [0, 1], bright = dense.
+
+        Returns:
+            The same shape, in [0, 1].
+        """
+        return (self(2 * film - 1) + 1) / 2
+
+
+class ResnetGenerator(Translator):
     """CycleGAN's generator (Zhu et al., ICCV 2017; Johnson et al. 2016), layer by layer as in the PyTorch release.
 
     The official weights fit (`from_official`). At the defaults it has 11,365,633 parameters, with 6 blocks 7,825,153;
@@ -112,18 +128,6 @@ class ResnetGenerator(nn.Module):
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             check_sides(x)
         return torch.tanh(self.head(self.up(self.blocks(self.down(self.stem(x))))))
-
-    @torch.jit.unused
-    def translate(self, film: Tensor) -> Tensor:
-        """Translate film values.
-
-        Args:
-            film: (B, in_channels, rows, columns) in [0, 1], bright = dense.
-
-        Returns:
-            The same shape, in [0, 1].
-        """
-        return (self(2 * film - 1) + 1) / 2
 
     @property
     def feature_channels(self) -> list[int]:

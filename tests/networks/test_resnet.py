@@ -6,18 +6,41 @@ import torch
 from monai.networks.nets import PatchDiscriminator as MonaiPatchDiscriminator
 
 from conventions import InputError
-from networks import PatchDiscriminator2D, ResnetGenerator, build_network, from_official, recognise, to_official
+from networks import (
+    PatchDiscriminator2D,
+    PixelDiscriminator,
+    ResnetGenerator,
+    UnetGenerator,
+    build_network,
+    from_official,
+    recognise,
+    to_official,
+)
 from networks import __main__ as command
 from networks.resnet import BlurPool
 from tests.cyclegan_oracle import CYCLEGAN, image, numbers, parameters
 
 TOLERANCE = 2e-5
-GENERATORS = ("G9_in_c1", "G6_in_c1", "G9_in_c3", "G6_in_c3", "G2_tiny_in_c1", "G6_bn_c1", "G9_in_c1_dropout")
-DISCRIMINATORS = ("D3_in_c1", "D3_in_c3", "D3_bn_c1", "D_n1_in_c1", "D_n5_in_c1")
+GENERATORS = (
+    "G9_in_c1",
+    "G6_in_c1",
+    "G9_in_c3",
+    "G6_in_c3",
+    "G2_tiny_in_c1",
+    "G6_bn_c1",
+    "G9_in_c1_dropout",
+    "U128_in_c1",
+    "U256_in_c1",
+)
+DISCRIMINATORS = ("D3_in_c1", "D3_in_c3", "D3_bn_c1", "D_n1_in_c1", "D_n5_in_c1", "D_pixel_in_c1")
 
 
 def build(case):
     args = case["args"]
+    if args.get("netD") == "pixel":
+        return PixelDiscriminator(args["cin"])
+    if args.get("netG", "").startswith("unet"):
+        return UnetGenerator(args["cin"], args["cout"], halvings={"128": 7, "256": 8}[args["netG"][-3:]])
     if case["kind"] == "D":
         return PatchDiscriminator2D(args["cin"], num_layers=args.get("n_layers", 3), padding=1, norm=args["norm"])
     blocks = args.get("n_blocks", 9 if "9" in args.get("netG", "") else 6)
@@ -162,3 +185,13 @@ def test_features_are_what_lies_on_the_way(antialias, blocks):
     assert [feature.shape[1] for feature in features] == network.feature_channels
     torch.testing.assert_close(torch.jit.script(network)(x), out)
     torch.testing.assert_close(network.translate((x + 1) / 2), (out + 1) / 2)
+
+
+def test_a_unet_translates_film_values_and_refuses_what_it_cannot_halve():
+    network = UnetGenerator(channels=4, halvings=3)
+    film = torch.rand(1, 1, 32, 32)
+    torch.testing.assert_close(network.translate(film), (network(2 * film - 1) + 1) / 2)
+    with pytest.raises(InputError, match="28 x 32 pixels cannot be halved 3 times; give sides that are multiples of 8"):
+        network(torch.rand(1, 1, 28, 32))
+    with pytest.raises(InputError, match="a U-Net of 1 halvings is none"):
+        UnetGenerator(halvings=1)
