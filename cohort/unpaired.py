@@ -128,8 +128,8 @@ def prepared_films(
         if view not in steps:
             continue
         key = _key(file)
-        settings = [str(view), geometry, anchor, image_size, grid.shape, grid.spacing]
-        kept = None if cache_dir is None else Path(cache_dir) / f"film_{_key(file, settings)}.pt"
+        said = to_json([PREPARATION, key, str(view), geometry, anchor, image_size, grid.shape, grid.spacing])
+        kept = None if cache_dir is None else Path(cache_dir) / f"film_{_digest(said.encode())}.pt"
         if kept is not None and kept.is_file():
             image = read_tensors(kept, "is not whole ({reason}); delete it, and the film is read again")
         else:
@@ -152,14 +152,16 @@ def prepared_films(
     return items
 
 
-def _key(file: Path, settings: Sequence[Any] = ()) -> str:
-    """What tells a film, and what was done with it, from others: of the bytes of the file, not of its name."""
+def _key(file: Path) -> str:
+    """What tells a film from others: of the bytes of the file, not of its name."""
     try:
-        content = file.read_bytes()
+        return _digest(file.read_bytes())
     except OSError:
         return "unreadable"  # reading the film will say what is wrong with it
-    said = to_json([PREPARATION, *settings]).encode() if settings else b""
-    return hashlib.sha256(said + content).hexdigest()[:16]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 class UnpairedDataset(Dataset):
