@@ -1,4 +1,4 @@
-"""Our DRR engine against DiffDRR, nanodrr, itk-rtk and plastimatch: speed, memory and error.
+"""Compare our DRR engine with DiffDRR, nanodrr, itk-rtk and plastimatch: speed, memory and error.
 
 Writes its section of docs/benchmarks.md.
 
@@ -6,22 +6,22 @@ Run from the repository:
     python -m benchmarks.drr setup --envs /tmp/drr_envs
     python -m benchmarks.drr run --envs /tmp/drr_envs --rounds 7 --output docs/benchmarks.md
 
-Method: Every tool sits in an environment and a worker process of its own with two threads, and is given the same thorax
-phantom (seed 0, a 320 mm cube, the two outermost voxel layers air, so that no tool's treatment of the border counts) as
-mu in 1/mm; conversion from HU is left out. Our view objects keep their tables from call to call, outside the time and
-the peak memory of a call; "ours:tensor" gives the geometry as a new tensor each time and makes them anew. Cone beam,
-source-detector 1800 mm, source-isocentre 1500 mm, detector 435.2 mm; PA, lateral, and PA turned by 25 degrees about z,
-then 12 degrees about x. After two calls to warm up, the first of which gives the image and the second the peak memory,
-the tools take turns in rounds, whose order rotates; a turn repeats the call for at least 0.1 s and keeps the median.
-Ratios are formed within a round; above 1 ours is faster. Errors are relative RMSE against our float64 Joseph, whose
-line integrals Siddon's and trilinear models cannot equal: they are models of the same volume, and up to about 1.5e-2 is
-that difference. Forward + backward adds the gradient of sum(image * weights) in the volume, where the weights are the
-reference image; its error is that of the gradient inside the air layers, and Siddon's is uneven where rays lie about as
-far apart as voxels. For itk-rtk, which has no gradient, it is the back projection of the weights by its Joseph filter.
-Peak memory is what a call adds to the resident set (to the allocated memory on CUDA); plastimatch's is its whole
-process, which also starts, reads and writes within its wall time. "4 volumes x 2 views" is four copies of the volume in
-PA and lateral: the other tools loop over volumes, and DiffDRR and nanodrr are left out there above 128^3, where that
-takes minutes a round.
+Method: Every tool has an environment and a worker process of its own with two threads. All get the same thorax phantom
+as mu in 1/mm, so conversion from HU is not included: seed 0, a 320 mm cube, the two outermost voxel layers air, so that
+the tools' treatment of the border does not matter. Our view objects keep their tables between calls, outside the time
+and the peak memory of a call; "ours:tensor" gets the geometry as a new tensor each time and builds them again. The cone
+beam has a source-detector distance of 1800 mm, a source-isocentre distance of 1500 mm and a detector of 435.2 mm; the
+views are PA, lateral, and PA turned by 25 degrees about z, then by 12 degrees about x. Two calls warm up, of which the
+first gives the image and the second the peak memory. Then the tools take turns in rounds with rotating order; a turn
+repeats the call for at least 0.1 s and keeps the median. Ratios are formed within a round; above 1 ours is faster.
+Errors are relative RMSE against our float64 Joseph, which Siddon's and trilinear line integrals cannot equal: they are
+other models of the same volume, and differ by up to about 1.5e-2. Forward + backward adds the gradient of
+sum(image * weights) with respect to the volume, where the weights are the reference image. Its error is that of the
+gradient inside the air layers; Siddon's is uneven where the distance of the rays is about that of the voxels. For
+itk-rtk, which has no gradient, it is the back projection of the weights by its Joseph filter. Peak memory is what a
+call adds to the resident set (to the allocated memory on CUDA). For plastimatch it is the whole process, whose wall
+time also includes starting, reading and writing. "4 volumes x 2 views" is four copies of the volume in PA and lateral.
+The other tools loop over volumes; DiffDRR and nanodrr are left out there above 128^3, where that takes minutes a round.
 """
 
 from __future__ import annotations
@@ -48,26 +48,33 @@ import torch
 
 from benchmarks.report import cpu_name, ratios, replace_section, spread
 from cohort import thorax_phantom
-from drr import ConeBeam, VolumeGrid, geometry_tensor, hu_to_mu, project
+from drr import Acquisition, ConeBeam, VolumeGrid, hu_to_mu, project
 
 ROOT = Path(__file__).resolve().parent.parent
 TITLE = "Projector"
-"""Of its section of the page."""
+"""Title of its section of the page."""
 
 THREADS = 2
-CUBE_MM = 320.0
-AIR_LAYERS = 2
+"""Threads of each tool."""
+
+CUBE_MM, AIR_LAYERS = 320.0, 2
+"""Side of the phantom in mm, and its outermost layers of voxels that are air."""
+
 COPIES = 4
+"""Copies of the phantom in the batch."""
+
 SLOW = ("diffdrr", "nanodrr")
+"""Tools that loop over volumes, at eight times the cost of a single view."""
+
 SLOW_BATCH_SIZE = 128
-"""Up to this size the slow tools also run the batch, which costs them eight times their single view."""
+"""Largest size at which the slow tools run the batch too."""
 
 MODEL_LIMIT = 2e-2
-"""A larger error than this is not a difference between models but a mistake in the geometry."""
+"""Largest error that is a difference between models, and not a mistake in the geometry."""
 
 TORCHIO = ("torchio==1.2.1", "einops==0.8.2", "scipy==1.17.1", "roma==1.8.0", "pandas==3.1.1")
 ENVIRONMENTS: dict[str, list[list[str]]] = {
-    # Without what only their plots and metrics need: DiffDRR's full list replaces torch by another build.
+    # Without the packages of their plots and metrics: the full list of DiffDRR replaces torch by another build.
     "diffdrr": [["torch==2.13.0", *TORCHIO, "fastcore==2.2.39"], ["--no-deps", "diffdrr==0.6.1"]],
     "nanodrr": [
         ["torch==2.13.0", *TORCHIO, "jaxtyping==0.3.11", "platformdirs==4.14.8"],
@@ -75,7 +82,7 @@ ENVIRONMENTS: dict[str, list[list[str]]] = {
     ],
     "rtk": [["itk-rtk==2.7.0", "numpy==2.4.6"]],
 }
-"""The `pip install` arguments that make each environment, call by call."""
+"""Arguments of the `pip install` calls that make each environment."""
 
 TOOLS = ("ours", "ours:tensor", "diffdrr:siddon", "diffdrr:trilinear", "nanodrr", "rtk", "plastimatch")
 VIEWS = ("pa", "lateral", "oblique")
@@ -84,20 +91,20 @@ MODES = {"forward": "forward", "gradient": "forward + backward"}
 
 
 class ToolError(Exception):
-    """Why a tool gave no result, in a sentence."""
+    """Reason why a tool gave no result, in a sentence."""
 
 
 def setup(envs: str) -> None:
-    """Create the environments of the other tools; what is there with the same versions is kept.
+    """Create the environments of the other tools, and keep those that have the same versions.
 
     Args:
-        envs: folder for them.
+        envs: folder of the environments.
     """
     for name, calls in ENVIRONMENTS.items():
         folder = Path(envs) / name
         ready = folder / "ready.json"
         if ready.exists() and json.loads(ready.read_text()) == calls:
-            print(f"{name}: there")
+            print(f"{name}: kept")
             continue
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         for call in calls:
@@ -106,11 +113,11 @@ def setup(envs: str) -> None:
         print(f"{name}: made")
     if not shutil.which("plastimatch"):
         subprocess.run(["apt-get", "install", "--yes", "plastimatch"], check=True)
-    print("plastimatch: there")
+    print("plastimatch: installed")
 
 
 class Worker:
-    """One tool's process, started when it is first asked and again after a crash."""
+    """The process of one tool, started by the first request and again after a crash."""
 
     def __init__(self, tool: str, envs: Path, log: Path) -> None:
         self.tool = tool
@@ -134,7 +141,7 @@ class Worker:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log, **pipes)
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """The answer to one request of `drr_worker.Worker`."""
+        """Send one request to `drr_worker.Worker` and return its answer."""
         if self.process is None or self.process.poll() is not None:
             self.process = self._start()
         assert self.process.stdin is not None
@@ -159,7 +166,7 @@ class Worker:
 
 
 def view(name: str, size: int) -> ConeBeam:
-    """One of the three views.
+    """Return one of the three views.
 
     Args:
         name: pa, lateral or oblique.
@@ -179,6 +186,16 @@ def view(name: str, size: int) -> ConeBeam:
     return ConeBeam(**{part: rotation @ getattr(frontal, part) for part in parts}, detector_shape=(size, size))
 
 
+def acquisition(names: Sequence[str], size: int) -> Acquisition:
+    """Return how a volume of some voxels per side is projected to images of as many pixels per side.
+
+    Args:
+        names: names of the views, as in `view`.
+        size: voxels and pixels per side.
+    """
+    return Acquisition(grid=VolumeGrid(size, CUBE_MM / size), geometry=[view(name, size) for name in names])
+
+
 @dataclass
 class Phantom:
     """The volume of one size with the float64 reference in each view."""
@@ -195,34 +212,34 @@ class Phantom:
     @cached_property
     def mu(self) -> torch.Tensor:
         """(1, 1, D, H, W) in 1/mm."""
-        grid = (self.size, self.size, self.size)
-        mu = hu_to_mu(torch.from_numpy(thorax_phantom(0, grid, self.spacing).volume_hu)).reshape(1, 1, *grid)
+        shape = (self.size, self.size, self.size)
+        mu = hu_to_mu(torch.from_numpy(thorax_phantom(0, shape, self.spacing).volume_hu)).reshape(1, 1, *shape)
         inside = (..., *[slice(AIR_LAYERS, -AIR_LAYERS)] * 3)
         framed = torch.zeros_like(mu)
         framed[inside] = mu[inside]
         return framed
 
     def reference(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Image (rows, columns) of a view, and the gradient (D, H, W) of sum(image * weights)."""
+        """Compute the image (rows, columns) of a view, and the gradient (D, H, W) of sum(image * weights)."""
         if name not in self._references:
             mu = self.mu.double().requires_grad_()
-            grid = VolumeGrid(mu.shape[2:], self.spacing)
-            image = project(mu, grid, [view(name, self.size)], backend="reference")[0, 0]
+            scene = acquisition([name], self.size)
+            image = project(mu, scene.grid, scene.views, backend="reference")[0, 0]
             (image * image.detach().float()).sum().backward()
             self._references[name] = image.detach().numpy(), mu.grad[0, 0].numpy()
         return self._references[name]
 
     def request(self, views: Sequence[str], copies: int, device: str) -> dict[str, Any]:
-        """What a worker needs to load the scene."""
+        """Write the arrays of a scene and return what a worker needs to load it."""
         volumes, weights = self.folder / f"volumes_{copies}.npy", self.folder / "weights.npy"
         np.save(volumes, self.mu[0].expand(copies, -1, -1, -1).numpy())
         np.save(weights, np.stack([self.reference(name)[0] for name in views]).astype(np.float32))
-        numbers = geometry_tensor([view(name, self.size) for name in views], torch.float64)[0].tolist()
+        numbers = acquisition(views, self.size).geometry_tensor(torch.float64).tolist()
         files = {"volumes": str(volumes), "weights": str(weights)}
         return {**files, "views": numbers, "spacing": self.spacing, "device": device}
 
     def error(self, path: Path, views: Sequence[str], mode: str) -> float:
-        """Relative RMSE of a worker's result."""
+        """Compute the relative RMSE of a worker's result."""
         result = np.load(path)
         if mode == "forward":
             expected = np.stack([self.reference(name)[0] for name in views])
@@ -245,19 +262,19 @@ class Case:
 
     @property
     def title(self) -> str:
-        """As the page names it."""
+        """Title on the page."""
         views = self.views[0] if self.copies == 1 else f"{self.copies} volumes x {len(self.views)} views"
         return f"{MODES[self.mode]}, {self.size}^3 to {self.size}^2, {views}, {self.device}"
 
     @property
     def bytes(self) -> int:
-        """Volumes and images in float32."""
+        """Size of the volumes and images in float32."""
         return 4 * self.copies * (self.size**3 + len(self.views) * self.size**2)
 
 
 @dataclass
 class Row:
-    """One line of a table: a tool, or its own timer."""
+    """Results of one tool in a table."""
 
     label: str
     views: tuple[str, ...]
@@ -270,7 +287,7 @@ class Row:
 
 
 def measure(case: Case, phantom: Phantom, workers: dict[str, Worker], rounds: int) -> list[Row]:
-    """Run one case; the first row is ours, and a tool without a result says why."""
+    """Run one case; the first row is ours, and a tool without a result has a reason."""
     rows = {tool: Row(tool, case.views, case.copies) for tool in workers}
     jobs = [(workers[tool], row) for tool, row in rows.items()]
     if case.copies > 1:
@@ -279,7 +296,7 @@ def measure(case: Case, phantom: Phantom, workers: dict[str, Worker], rounds: in
     for worker, row in jobs:
         name = worker.tool.partition(":")[0]
         if case.device == "cuda" and name in NO_CUDA:
-            row.reason = "no CUDA here"
+            row.reason = "it does not run on CUDA here"
         elif case.copies > 1 and case.size > SLOW_BATCH_SIZE and name in SLOW:
             row.reason = "it loops over volumes, minutes a round at this size"
         else:
@@ -318,11 +335,11 @@ def _time(worker: Worker, row: Row, mode: str) -> None:
 
 
 def table(case: Case, rows: Sequence[Row]) -> Iterator[str]:
-    """Lines of a case's table; the first row is ours.
+    """Yield the lines of the table of a case.
 
     Args:
-        case: what was run.
-        rows: what `measure` found.
+        case: the case.
+        rows: results of `measure`, ours first.
     """
     ours = rows[0]
     yield f"#### {case.title}\n"
@@ -351,7 +368,7 @@ def _compared(times: Sequence[float], ours: Row) -> str:
 
 
 def losses(results: Sequence[tuple[Case, list[Row]]]) -> Iterator[str]:
-    """One line for each number in which another tool is better than ours.
+    """Yield a line for each number in which another tool is better than ours.
 
     Args:
         results: every case with its rows, ours first.
@@ -372,10 +389,10 @@ def losses(results: Sequence[tuple[Case, list[Row]]]) -> Iterator[str]:
 
 
 def machine() -> Iterator[str]:
-    """Lines on the date, the machine and the versions."""
+    """Yield the date, the machine and the versions."""
     yield f"- Date: {time.strftime('%Y-%m-%d')}"
-    yield f"- Machine: {cpu_name()}, {os.cpu_count()} cores, {THREADS} threads a tool"
-    yield f"- CUDA: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'no device here, nothing measured'}"
+    yield f"- Machine: {cpu_name()}, {os.cpu_count()} cores, {THREADS} threads per tool"
+    yield f"- CUDA: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'not available here, not measured'}"
     pins = [
         f"{name} ({', '.join(p for call in calls for p in call if '==' in p)})" for name, calls in ENVIRONMENTS.items()
     ]
@@ -385,11 +402,11 @@ def machine() -> Iterator[str]:
 
 
 def _several(value: Any, allowed: Sequence[str]) -> tuple[str, ...]:
-    """What fire made of a comma-separated option; it splits some of them and leaves others whole."""
+    """Return the names in a comma-separated option, which fire may have split already."""
     names = tuple(str(v) for v in value) if isinstance(value, (tuple, list)) else tuple(str(value).split(","))
     for name in names:
         if name.partition(":")[0] not in allowed:
-            raise SystemExit(f"{name!r} is none of {', '.join(allowed)}")
+            raise SystemExit(f"{name!r} is unknown: choose from {', '.join(allowed)}")
     return names
 
 
@@ -403,17 +420,17 @@ def run(
     tools: Any = TOOLS,
     batch: bool = True,
 ) -> None:
-    """Measure and write the section. It is written anew after each case: a run that is cut short leaves what it has.
+    """Measure and write the section. It is written again after each case, so that a stopped run leaves its results.
 
     Args:
         envs: folder of the environments that `setup` made.
-        output: the page that the section belongs to.
+        output: page that holds the section.
         rounds: turns of each tool.
-        sizes: edge of the volume in voxels and of the detector in pixels, one or more.
-        views: of pa, lateral and oblique.
-        modes: of forward and gradient.
-        tools: of `TOOLS`, ours first; after a colon our backend or the other tool's renderer.
-        batch: also measure four volumes in two views.
+        sizes: sides of the volume in voxels and of the detector in pixels, one or more.
+        views: one or more of pa, lateral and oblique.
+        modes: one or both of forward and gradient.
+        tools: some of `TOOLS`, ours first; after a colon our backend or the renderer of the other tool.
+        batch: whether to measure four volumes in two views too.
     """
     torch.set_num_threads(THREADS)
     names_of_tools = _several(tools, [tool.partition(":")[0] for tool in TOOLS])

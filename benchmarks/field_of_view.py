@@ -1,19 +1,19 @@
-"""How far from the direct rendering structures land when films are matched to a model's geometry.
+"""Measure how far structures in matched films lie from those in the direct rendering in a model's geometry.
 
 Writes its section of docs/benchmarks.md. Run from the repository, with a folder of whole-chest CTs (NIfTI):
     python -m benchmarks.field_of_view --dataset_dir FOLDER --repeats 3
 
-Method: Each CT is rendered as a PA and a lateral film of 640 x 640 pixels on a detector of 430 mm, at a clinical
-geometry that is drawn anew each time (SDD 1750-1850 mm, mid-plane 130-170 mm from the detector for PA and 180-220 mm
-for the lateral, beam up to 15 mm off the patient's middle), given the tones of a film (a logistic curve) and cut at
-random by up to 40 pixels a side. `MatchFieldOfView` brings the two to the geometry `chest` with nothing but the pixel
-spacing at the detector ("known"; the magnification is assumed) or without it ("unknown"). Points of a 3 x 3 grid around
-the lungs' centre, 40 mm apart, are projected into the film and followed through the matching; the direct rendering
-projects them into `chest` straight from the CT. "scale" is the mean distance that is left when both have one centre.
-"place" is the distance between the centres when the CT is laid so that its own lungs, known from its voxels, are where
-the reference has them, since no film tells where a scan began and ended. "heights" is the difference in height between
-the two views. Distances are in mm in the patient's mid-plane. "turned" counts laterals whose front was put to the wrong
-side. CTs that are cut through the lungs are left out.
+Method: Each CT is rendered as a PA and a lateral film of 640 x 640 pixels on a detector of 430 mm, in a clinical
+geometry that is drawn each time (SDD 1750-1850 mm, mid-plane 130-170 mm from the detector for PA and 180-220 mm for the
+lateral, beam up to 15 mm off the patient's middle), given the tones of a film (a logistic curve) and cropped at random
+by up to 40 pixels on each side. `MatchFieldOfView` brings the two to the geometry `chest`, either with nothing but the
+pixel spacing at the detector ("known"; the magnification is assumed) or without it ("unknown"). Points of a 3 x 3 grid
+around the centre of the lungs, 40 mm apart, are projected into the film and followed through the matching; the direct
+rendering projects them from the CT into `chest`. "scale" is the mean distance that remains once both have the same
+centre. "place" is the distance between the centres when the CT is laid so that its own lungs, known from its voxels,
+are where the reference has them, since no film shows where a scan began and ended. "heights" is the difference in
+height between the two views. Distances are in mm in the patient's mid-plane. "turned" counts laterals whose front was
+put on the wrong side. CTs that are cut through the lungs are left out.
 """
 
 from __future__ import annotations
@@ -29,28 +29,39 @@ import torch
 from monai.data import MetaTensor
 
 from benchmarks.report import replace_section
+from cohort.film_reference import LEAST_HEIGHT_MM, LEAST_LUNG_ML, LUNG_PATH_MM, lung_mask, mask_box
 from conventions import InputError, View, report_input_errors
-from drr import ConeBeam, VolumeGrid, hu_to_mu, preset, project, to_film
-from transforms import NIFTI_SUFFIXES, MatchFieldOfView, ReadVolume, ResampleToGrid
-from transforms.films.make_reference import LEAST_HEIGHT_MM, LEAST_LUNG_ML, LUNG_PATH_MM, lung_mask, mask_box
-from transforms.films.record import DecisionRecord
+from drr import Acquisition, ConeBeam, VolumeGrid, project
+from readers import NIFTI_SUFFIXES, DecisionRecord
+from transforms import MatchFieldOfView, RayCastDRR, ReadVolume, ResampleToGrid
 
 TITLE = "Field of view"
-SIZE, PIXELS, DETECTOR_MM, CUT = 128, 640, 430.0, 40
-WHOLE = VolumeGrid((180, 180, 180), 2.5)
-"""Holds a patient beyond the cube that a model sees."""
+"""Title of its section of the page."""
 
-MODEL = VolumeGrid((128, 128, 128), 2.5)
+PIXELS, DETECTOR_MM, CUT = 640, 430.0, 40
+"""Side of a film in pixels and in mm; largest number of pixels that are cropped on each side."""
+
+WHOLE = VolumeGrid(180, 2.5)
+"""Grid that holds a patient beyond the cube that a model sees."""
+
+MODEL = Acquisition(geometry="chest", curve="water", film_style="linear", anchor="centre")
+"""Acquisition to which the films are matched."""
 
 
 @dataclass(frozen=True)
 class Landing:
-    """Of one view: distances in mm."""
+    """Distances in one view, in mm, as the docstring of this module defines them.
+
+    Args:
+        scale: mean distance once both have the same centre.
+        place: distance between the centres.
+        height: signed difference in height between the matched and the direct points.
+        turned: whether the front of a lateral was put on the wrong side.
+    """
 
     scale: float
     place: float
     height: float
-    """Signed, of the landed points over the direct ones, less what the patient's own lungs explain."""
     turned: bool
 
 
@@ -59,31 +70,31 @@ def landings(volume_hu: np.ndarray, rng: np.random.Generator, known: bool) -> di
 
     Args:
         volume_hu: (D, H, W) HU on `WHOLE`.
-        rng: draws geometry and cut.
-        known: whether the spacing is told.
+        rng: random numbers for geometry and crop.
+        known: whether the spacing is given.
 
     Returns:
-        What came out in each view.
+        The distances in each view.
 
     Raises:
         InputError: where a film was refused.
     """
     lungs = lung_mask(volume_hu)
     middle = [np.flatnonzero(lungs.any(tuple({0, 1, 2} - {axis})))[[0, -1]].mean() for axis in range(3)]
-    beams = _clinical(rng)
-    mu = hu_to_mu(torch.from_numpy(volume_hu)[None, None], "water")
-    images = to_film(project(mu, WHOLE, beams), "linear")[0].numpy()
+    clinical = MODEL.replace(grid=WHOLE, geometry=_clinical(rng))
+    beams = clinical.views
     films, cuts = [], []
-    for image in images:
+    for image in RayCastDRR(clinical)(torch.from_numpy(volume_hu)[None]).as_tensor().numpy():
         top, left, bottom, right = rng.integers(0, CUT, 4)
         tones = 1 / (1 + np.exp(-9 * (image[top : PIXELS - bottom, left : PIXELS - right] - 0.35)))
         meta = {"spacing": DETECTOR_MM / PIXELS if known else None, "magnification": None, "computed": None}
         films.append(MetaTensor(torch.from_numpy(tones)[None].float(), meta={**meta, "record": DecisionRecord("film")}))
         cuts.append((top, left))
-    match = MatchFieldOfView(MODEL, SIZE, "chest", "centre")
+    match = MatchFieldOfView(MODEL)
+    size = match.image_size
     placed = match(films).meta["films"]
-    direct_beams = preset("chest", (SIZE, SIZE))
-    shadow = project(torch.from_numpy(lungs.astype(np.float32))[None, None], WHOLE, direct_beams)[0].numpy()
+    mask = torch.from_numpy(lungs.astype(np.float32))[None, None]
+    shadow = project(mask, WHOLE, MODEL.views)[0].numpy()
     found = {}
     for i, view in enumerate(View):
         points = WHOLE.positions_lps(_around(middle, view))
@@ -93,11 +104,11 @@ def landings(volume_hu: np.ndarray, rng: np.random.Generator, known: bool) -> di
             on_film[:, 1] = films[i].shape[-1] - on_film[:, 1]
         top, bottom, left, right = placed[i].frame
         pitch = match.fields[i].pitch
-        landed = (on_film - [top, left]) / [bottom - top, right - left] * SIZE * pitch
-        direct = (direct_beams[i].project_points(points) + 0.5) * pitch
+        landed = (on_film - [top, left]) / [bottom - top, right - left] * size * pitch
+        direct = (MODEL.views[i].project_points(points) + 0.5) * pitch
         t, b, le, r = mask_box(shadow[i] > LUNG_PATH_MM)
         reference = match.fields[i].place
-        own = np.array([(t + b) / 2 - SIZE / 2, (le + r) / 2 - SIZE / 2]) * pitch
+        own = np.array([(t + b) / 2 - size / 2, (le + r) / 2 - size / 2]) * pitch
         aim = np.array([reference.top + reference.bottom, reference.left + reference.right]) / 2
         off = landed.mean(0) - direct.mean(0) - (aim - own)
         spread = np.linalg.norm((landed - landed.mean(0)) - (direct - direct.mean(0)), axis=1).mean()
@@ -108,6 +119,7 @@ def landings(volume_hu: np.ndarray, rng: np.random.Generator, known: bool) -> di
 
 
 def _clinical(rng: np.random.Generator) -> list[ConeBeam]:
+    """Draw a PA and a lateral view."""
     sdd = rng.uniform(1750, 1850)
     size = {"detector_size": DETECTOR_MM, "detector_shape": (PIXELS, PIXELS)}
     pa = ConeBeam.pa(sdd=sdd, sod=sdd - rng.uniform(130, 170), **size)
@@ -117,14 +129,14 @@ def _clinical(rng: np.random.Generator) -> list[ConeBeam]:
 
 
 def _around(middle: list[float], view: View) -> np.ndarray:
-    """Voxels of `WHOLE` around the lungs' centre in the view's mid-plane."""
+    """Return voxels of `WHOLE` around the centre of the lungs, in the mid-plane of the view."""
     steps = np.array([-1, 0, 1]) * 40 / WHOLE.spacing[0]
     d, h, w = middle
     return np.array([(d + a, h, w + b) if view is View.PA else (d + a, h + b, w) for a in steps for b in steps])
 
 
 def table(results: Mapping[str, list[dict[View, Landing]]], refused: Mapping[str, int]) -> Iterator[str]:
-    """The lines of the section's table."""
+    """Yield the lines of the table."""
     yield "| spacing | films | scale PA | scale lateral | place PA | place lateral | heights | turned | refused |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for spacing, found in results.items():
@@ -144,8 +156,8 @@ def run(dataset_dir: str, repeats: int = 3, seed: int = 0, output: str = "docs/b
     Args:
         dataset_dir: folder of CTs.
         repeats: films of each CT.
-        seed: of geometry and cuts.
-        output: the page that the section belongs to.
+        seed: seed of geometries and crops.
+        output: page that holds the section.
     """
     rng = np.random.default_rng(seed)
     results: dict[str, list[dict[View, Landing]]] = {"known": [], "unknown": []}
@@ -153,7 +165,7 @@ def run(dataset_dir: str, repeats: int = 3, seed: int = 0, output: str = "docs/b
     names = []
     for file in sorted(file for file in Path(dataset_dir).iterdir() if file.name.endswith(NIFTI_SUFFIXES)):
         scan = ReadVolume()(file)
-        volume = ResampleToGrid(WHOLE, "centre")(scan).numpy()[0]
+        volume = ResampleToGrid(MODEL.replace(grid=WHOLE))(scan).numpy()[0]
         height = float(np.abs(scan.affine.numpy()[2, :3]) @ np.array(scan.shape[1:]))
         if height < LEAST_HEIGHT_MM or lung_mask(volume).sum() * float(np.prod(WHOLE.spacing)) / 1000 < LEAST_LUNG_ML:
             continue

@@ -1,4 +1,4 @@
-"""What this process holds in memory. It needs the standard library alone, for workers in foreign environments."""
+"""Measure the memory of this process, with the standard library alone for workers in other environments."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def forget_peak(device: str = "cpu") -> int:
-    """Let the peak count from here, after freed heap has been given back.
+    """Start a new peak, after freed heap has been given back.
 
     Args:
-        device: cpu counts resident pages, cuda what torch has allocated on the GPU.
+        device: "cpu" counts resident pages, "cuda" what torch has allocated on the GPU.
 
     Returns:
         Bytes in use now.
@@ -29,7 +29,7 @@ def forget_peak(device: str = "cpu") -> int:
 
 
 def peak_bytes(device: str = "cpu") -> int:
-    """The most that has been in use since `forget_peak`."""
+    """Return the largest number of bytes in use since `forget_peak`."""
     if device == "cuda":
         import torch
 
@@ -38,7 +38,7 @@ def peak_bytes(device: str = "cpu") -> int:
 
 
 def available_bytes() -> int:
-    """What this machine could still give."""
+    """Return the number of bytes that this machine has left."""
     return _bytes_of("/proc/meminfo", "MemAvailable")
 
 

@@ -1,4 +1,4 @@
-"""One network, ours or the authors', as `benchmarks.networks` runs it in a process of its own."""
+"""Run one network, ours or the authors', in a process of its own for `benchmarks.networks`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from conventions import VIEW_TO_VOLUME, VOLUME_TO_VIEW, View
 from networks import build_network
 
 LEAST_SECONDS = 0.1
-"""A turn repeats a call until this much time has passed and keeps the median, so that short calls are steady too."""
+"""Smallest duration of a turn, which repeats a call and keeps the median, so that short calls are steady too."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What both sides run."""
+    """The case that both sides run."""
 
     device: str
     network: str
@@ -39,18 +39,18 @@ class Case:
 
 @dataclass(frozen=True)
 class Kind:
-    """How one of our networks is built and fed, and what the authors have in its place."""
+    """Construction and input of one of our networks, and its counterpart in the authors' code."""
 
     channels: int
-    """Of the input: radiographs, or radiographs and volume."""
+    """Channels of the input: radiographs, or radiographs and volume."""
     dims: int
-    """Of the input, without batch and channels."""
+    """Dimensions of the input without batch and channels."""
     arguments: Callable[[int], dict[str, Any]]
-    """For `build_network`, at a size."""
+    """Arguments for `build_network`, from the size."""
     theirs: Callable[[Any, int], nn.Module]
-    """The authors' network, from their factory and at a size."""
+    """The authors' network, from their factory and the size."""
     forward: Callable[[nn.Module, Tensor], Tensor]
-    """The authors' network on our input, its result in our layout."""
+    """Run the authors' network on our input, with the result in our layout."""
 
 
 def _their_generator(name: str, factory: Any, size: int) -> nn.Module:
@@ -92,19 +92,19 @@ KINDS = {
 
 @dataclass(frozen=True)
 class First:
-    """What the first call of a fresh process gave and took."""
+    """Result and memory of the first call of a new process."""
 
     output: np.ndarray
     gradient_norm: float
-    """Of all weights together; 0 in a forward pass."""
+    """Norm of all gradients together; 0 in a forward pass."""
     before: int
-    """Bytes before the call: the process with its weights, or what is allocated on the GPU."""
+    """Bytes before the call: the process with its weights, or the allocated memory of the GPU."""
     peak: int
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What a network is made of and what a call computes."""
+    """Parameters of a network and multiply-adds of a call."""
 
     parameters: int
     multiply_adds: int
@@ -114,8 +114,8 @@ class Subject:
     """A network with its input.
 
     Args:
-        case: what to run.
-        official: the authors' checkout, or None for our network.
+        case: the case.
+        official: the authors' checkout; None is our network.
     """
 
     def __init__(self, case: Case, official: Path | None) -> None:
@@ -123,12 +123,12 @@ class Subject:
         torch.backends.cudnn.allow_tf32 = False
         torch.manual_seed(0)
         self.network = self._build().to(case.device)
-        torch.manual_seed(1)  # the authors' code has drawn more by now
+        torch.manual_seed(1)  # the authors' code has drawn more random numbers by now
         size = (case.size,) * self.kind.dims
         self.input = torch.rand(case.batch, self.kind.channels, *size).to(case.device)
 
     def _build(self) -> nn.Module:
-        """The network, with the same weights on either side."""
+        """Build the network, with the same weights on both sides."""
         network = build_network(self.case.network, **self.kind.arguments(self.case.size))
         if self.official is not None:
             put_on_path(self.official)
@@ -141,7 +141,7 @@ class Subject:
         network.train(self.case.mode != "forward")
         for module in network.modules():
             if isinstance(module, (nn.InstanceNorm2d, nn.InstanceNorm3d)):
-                module.train()  # as the authors test: by the image's own statistics, not the running ones
+                module.train()  # as the authors test: statistics of the image itself, not running ones
         return network
 
     def _call(self, network: nn.Module, x: Tensor) -> Tensor:
@@ -155,8 +155,8 @@ class Subject:
         return output.detach()
 
     def first(self) -> First:
-        """The first call, which warms up, gives the output to compare, and takes its memory."""
-        torch.manual_seed(2)  # both sides drop the same values in training
+        """Run the first call, which warms up, and keep its output and its memory."""
+        torch.manual_seed(2)  # so that both sides drop the same values in training
         before = forget_peak(self.case.device)
         output = self._call(self.network, self.input)
         peak = peak_bytes(self.case.device)
@@ -165,7 +165,7 @@ class Subject:
         return First(output.cpu().numpy(), norm, before, peak)
 
     def turn(self) -> float:
-        """Seconds of a call."""
+        """Return the seconds of a call."""
         seconds: list[float] = []
         while sum(seconds) < LEAST_SECONDS:
             start = time.perf_counter()
@@ -176,7 +176,7 @@ class Subject:
         return statistics.median(seconds)
 
     def counts(self) -> Counts:
-        """Parameters and multiply-adds of a call, counted without computing."""
+        """Count parameters, and the multiply-adds of a call without computing it."""
         with torch.device("meta"):
             network = self._build()
         with FlopCounterMode(display=False) as counter:

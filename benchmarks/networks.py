@@ -1,20 +1,20 @@
-"""Our generators and discriminator beside the X2CT authors' code: time, memory, multiply-adds and difference.
+"""Compare our generators and discriminator with the X2CT authors' code: time, memory, multiply-adds, difference.
 
 Writes its section of docs/benchmarks.md. Run from the repository, with a checkout of github.com/kylekma/X2CT:
     python -m benchmarks.networks --official /path/to/X2CT --sizes 128 --batches 1,4 --rounds 5
 
 Method: The authors' code is imported from a checkout, unchanged, and runs on the same torch with the same weights
-(`networks.to_official`) and the same random input, in float32 (without TF32 on a GPU). Each case has two fresh
-processes, ours and theirs, which stay alive and take turns: ours, theirs, ours, theirs. Ratios are formed within a
-round; above 1 ours is better. "forward" is in eval mode without gradients, with instance norms by the image's own
-statistics, as the authors test; "forward + backward" is in training mode, as they train, with the gradient of the
-output's mean in all weights. The first call of a process, which is not timed, gives the output, with the same values
-dropped on both sides, and the memory: "before" is what is resident with everything imported and the weights loaded,
-"adds" what the call takes on top of it at its peak (on a GPU both count allocated tensors). It is the default glibc
-malloc, with which a figure varies by some 5 % from run to run. The difference is the largest absolute one of an output
-voxel, and of the norm of all gradients in per cent; where outputs differ by more than 5e-3, no ratio is given.
-Multiply-adds are those of convolutions and matrix products as torch's counter finds them. Their biplanar generator also
-computes a volume from each view, which nothing reads as shipped.
+(`networks.to_official`) and the same random input, in float32 (without TF32 on a GPU). Each case has two new processes,
+ours and theirs, which stay alive and take turns: ours, theirs, ours, theirs. Ratios are formed within a round; above 1
+ours is better. "forward" is in evaluation mode without gradients, with instance norms by the statistics of the image
+itself, as the authors test; "forward + backward" is in training mode, as they train, with the gradient of the mean
+output with respect to all weights. The first call of a process is not timed. It gives the output, with the same values
+dropped on both sides, and the memory: "before" is the resident memory with everything imported and the weights loaded,
+"adds" is what the call adds at its peak (on a GPU both count allocated tensors). glibc's malloc is used with its
+defaults; figures vary by some 5 % from run to run. The difference is the largest absolute difference of an output
+voxel, and that of the norm of all gradients in per cent; if outputs differ by more than 5e-3, no ratio is given.
+Multiply-adds are those of convolutions and matrix products as torch counts them. The authors' biplanar generator also
+computes a volume from each view, which is not used as shipped.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from benchmarks.side import Side, attempt
 from conventions import report_input_errors
 
 TITLE = "Networks"
-"""Of its section of the page."""
+"""Title of its section of the page."""
 
 MODES = {"forward": "forward", "gradient": "forward + backward"}
 
 LARGEST_DIFFERENCE = 5e-3
-"""Between two outputs that are the same but for rounding; their standard deviation is some tenths."""
+"""Largest difference of two outputs due to rounding alone; their standard deviation is a few tenths."""
 
 RESERVE = 2 * 2**30
-"""Bytes of memory to leave to others, and for what the other side keeps between its calls."""
+"""Bytes of memory left to other programs, and to the other side between its calls."""
 
 
 @dataclass
 class Row:
-    """What one side gave, or why it did not."""
+    """Results of one side, or the reason why there are none."""
 
     label: str
     first: First | None = None
@@ -62,7 +62,7 @@ class Row:
 
     @property
     def added(self) -> int:
-        """Bytes that the first call took at its peak."""
+        """Bytes that the first call added at its peak."""
         assert self.first is not None
         return self.first.peak - self.first.before
 
@@ -71,13 +71,13 @@ def measure(case: Case, official: Path, rounds: int, needed: Sequence[float]) ->
     """Run one case.
 
     Args:
-        case: what to run.
+        case: the case.
         official: the authors' checkout.
         rounds: turns of each side.
-        needed: bytes that each side's call is expected to take on the CPU; 0 where nothing is known.
+        needed: bytes that a call of each side is expected to need on the CPU; 0 if that is not known.
 
     Returns:
-        Our row and theirs.
+        Our row and the authors'.
     """
     rows = [Row("ours"), Row("authors")]
     sides = [Side(), Side()]
@@ -99,16 +99,16 @@ def _prepare(side: Side, row: Row, case: Case, official: Path | None, expected: 
     available = available_bytes() - RESERVE
     if case.device == "cpu" and expected > available:
         gib = f"{expected / 2**30:.1f} GiB, and {max(0, available) / 2**30:.1f} GiB are free"
-        row.reason = f"by the memory of batch 1 it needs about {gib}"
+        row.reason = f"judging by batch 1 it needs about {gib}"
         return
     row.first = side.ask("first")
 
 
 def table(results: Sequence[tuple[Case, list[Row]]]) -> Iterator[str]:
-    """Lines of the table of one network at one size.
+    """Yield the lines of the table of one network at one size.
 
     Args:
-        results: its cases, each with our row and theirs.
+        results: its cases, each with our row and the authors'.
     """
     case, rows = results[0]
     numbers = {row.label: f"{row.counts.parameters:,}" for row in rows if row.counts is not None}
@@ -144,7 +144,7 @@ def _lines(case: Case, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _difference(ours: First, theirs: First) -> tuple[str, bool]:
-    """The cell that tells how far the two sides differ, and whether they may be compared."""
+    """Return the cell with the difference of the two sides, and whether they may be compared."""
     if ours.output.shape != theirs.output.shape:
         return f"shapes {ours.output.shape} and {theirs.output.shape}: not comparable", False
     largest = float(np.abs(ours.output - theirs.output).max())
@@ -174,22 +174,22 @@ def run(
     networks: Any = tuple(KINDS),
     modes: Any = tuple(MODES),
 ) -> None:
-    """Measure and write the section. It is written anew after each case: a run that is cut short leaves what it has.
+    """Measure and write the section. It is written again after each case, so that a stopped run leaves its results.
 
     Args:
         official: checkout of https://github.com/kylekma/X2CT.
-        output: the page that the section belongs to.
+        output: page that holds the section.
         rounds: turns of each side.
         sizes: sides of radiographs and volumes, one or more.
-        batches: cases at once, one or more; 1 is always measured, for the memory of the others is told from it.
+        batches: batch sizes, one or more; 1 is always measured, since the memory of the others is estimated from it.
         device: cpu or cuda.
-        networks: of x2ct_biplanar, x2ct_single_view and patchgan_3d.
-        modes: of forward and gradient.
+        networks: some of x2ct_biplanar, x2ct_single_view and patchgan_3d.
+        modes: one or both of forward and gradient.
     """
     checkout = checked_checkout(official)
     check_device(device)
     for key in [key for key in os.environ if key.startswith("MALLOC_")]:
-        del os.environ[key]  # the processes are to run with the default malloc
+        del os.environ[key]  # the processes run with the default malloc
     results: list[tuple[Case, list[Row]]] = []
     numbers = sorted({1, *map(int, several(batches))})
     for network, size, mode in itertools.product(

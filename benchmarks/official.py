@@ -1,4 +1,4 @@
-"""The X2CT authors' code, imported unchanged from the checkout that the user names."""
+"""Import the X2CT authors' code, unchanged, from a checkout that the user names."""
 
 from __future__ import annotations
 
@@ -19,41 +19,42 @@ from networks import to_official
 from networks.convert import DEAD_BUFFERS
 
 LANDMARK = Path("3DGAN", "lib", "model", "nets", "factory.py")
+"""File by which a checkout is recognised."""
 
 
 def checked_checkout(official: Any) -> Path:
-    """The checkout's absolute path.
+    """Return the absolute path of a checkout.
 
     Raises:
-        InputError: where it is none.
+        InputError: where the folder is not a checkout.
     """
     checkout = Path(str(official)).absolute()
     if not (checkout / LANDMARK).is_file():
         raise InputError(
-            f"{checkout}: is no checkout of the authors' code ({LANDMARK} is not there); "
+            f"{checkout}: is not a checkout of the authors' code ({LANDMARK} is not there); "
             "clone https://github.com/kylekma/X2CT and name its folder with --official"
         )
     return checkout
 
 
 def put_on_path(checkout: Path) -> None:
-    """Make the authors' package `lib` importable."""
+    """Put the authors' package `lib` on the import path."""
     folder = str(checkout / "3DGAN")
     if folder not in sys.path:
         sys.path.insert(0, folder)
 
 
 def load_our_weights(theirs: nn.Module, ours: nn.Module) -> None:
-    """Give one of their networks the weights of ours; their running statistics, which nothing reads, stay."""
+    """Load the weights of our network into theirs, except for running statistics, which nothing reads."""
     found = theirs.load_state_dict(to_official(ours.state_dict(), ours), strict=False)
     assert not found.unexpected_keys
     assert all(key.endswith(DEAD_BUFFERS) for key in found.missing_keys)
 
 
 def circumstances(checkout: Path, device: str, rounds: int) -> Iterator[str]:
-    """Lines that tell when, on what and of what a comparison with the checkout was made."""
+    """Yield the date, the machine and the versions of a comparison with a checkout."""
     yield f"- Date: {time.strftime('%Y-%m-%d')}"
-    yield f"- Machine: {cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads a side"
+    yield f"- Machine: {cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads per side"
     if device == "cuda":
         yield f"- CUDA: {torch.cuda.get_device_name()}"
     yield f"- Versions: Python {sys.version.split()[0]}, torch {torch.__version__}; authors' commit {_commit(checkout)}"

@@ -1,4 +1,4 @@
-"""Options of the command line that the benchmarks share."""
+"""Check the command-line options that the benchmarks share."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from conventions import InputError
 
 
 def several(value: Any) -> list[Any]:
-    """What fire made of a comma-separated option."""
+    """Return the values of a comma-separated option, which fire may have split already."""
     return list(value) if isinstance(value, (tuple, list)) else str(value).split(",")
 
 
 def names(value: Any, allowed: Sequence[str]) -> list[str]:
-    """The names in a comma-separated option.
+    """Return the names in a comma-separated option.
 
     Raises:
-        InputError: where one is not allowed.
+        InputError: where a name is not allowed.
     """
     for name in several(value):
         if name not in allowed:
-            raise InputError(f"{name!r} is none of {', '.join(allowed)}")
+            raise InputError(f"{name!r} is unknown: choose from {', '.join(allowed)}")
     return several(value)
 
 
 def check_device(device: Any) -> None:
-    """Refuse a device that is not here, with an `InputError`."""
+    """Refuse a device that is not available, with an `InputError`."""
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"device {device!r} is not here; give cpu{' or cuda' * torch.cuda.is_available()}")
+        raise InputError(f"device {device!r} is not available; give cpu{' or cuda' * torch.cuda.is_available()}")

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: a page of sections, each written by the benchmark that measured it."""
+"""Write docs/benchmarks.md, a page of sections, each written by its benchmark."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from conventions import InputError, write_atomically
+from conventions import InputError
+from storage import write_atomically
 
-HEAD = "# Benchmarks\n\nEach section is written by the program that it names; not edited by hand.\n"
+HEAD = "# Benchmarks\n\nEach section is written by the program that it names; do not edit it by hand.\n"
+"""Beginning of a new page."""
 
 
 def replace_section(page: str | Path, title: str, lines: Iterable[str]) -> None:
-    """Write one section anew and leave the others as they are; comments that do not show mark where it lies.
+    """Replace one section and leave the others as they are; hidden comments mark its beginning and its end.
 
     Args:
-        page: the Markdown page; made where it is missing.
-        title: of the section, by which it is found again.
-        lines: what stands under the title.
+        page: the Markdown page, which is made if it is missing.
+        title: title of the section, by which it is found again.
+        lines: content of the section.
 
     Raises:
-        InputError: where the mark of the section's end is missing, so that nobody knows what belongs to it.
+        InputError: where the mark of the section's end is missing.
     """
     page = Path(page)
     begin, end = f"<!-- begin: {title} -->", f"<!-- end: {title} -->"
@@ -36,16 +38,16 @@ def replace_section(page: str | Path, title: str, lines: Iterable[str]) -> None:
 
 
 def ratios(times: Sequence[float], base: Sequence[float]) -> list[float]:
-    """One side's time over another's, round by round."""
+    """Divide the times of one side by those of another, round by round."""
     return [mine / other for mine, other in zip(times, base, strict=False)]
 
 
 def spread(values: Sequence[float], form: str = ".1f") -> str:
-    """The median with the least and the largest in brackets."""
+    """Format the median, with the smallest and the largest value in brackets."""
     return f"{statistics.median(values):{form}} [{min(values):{form}}-{max(values):{form}}]"
 
 
 def cpu_name() -> str:
-    """What the machine calls its CPU."""
+    """Return the name of the CPU."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return models[0].partition(": ")[2] if models else "CPU of unknown name"

@@ -1,4 +1,4 @@
-"""One side of a comparison, in a process of its own that stays alive, so that sides can take turns."""
+"""Run one side of a comparison in a process of its own that stays alive, so that sides can take turns."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Protocol
 
 
 class Side:
-    """One side's process and the subject that lives in it. It takes the environment of when it is first used."""
+    """The process of one side, and the subject in it; it takes the environment of its first use."""
 
     def __init__(self) -> None:
         self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
     def load(self, make: Callable[..., Any], *arguments: Any) -> None:
-        """Make the subject."""
+        """Build the subject."""
         self.pool.submit(_load, make, arguments).result()
 
     def ask(self, method: str) -> Any:
-        """What a method of the subject returns."""
+        """Call a method of the subject and return its result."""
         return self.pool.submit(_ask, method).result()
 
     def stop(self) -> None:
@@ -29,27 +29,27 @@ class Side:
 
 
 class WithReason(Protocol):
-    """What keeps why a side could not run; empty where it could."""
+    """An object that keeps the reason why a side could not run, empty if it could."""
 
     reason: str
 
 
 def attempt(row: WithReason, step: Callable[[], Any]) -> None:
-    """Do a step of a side that has not failed before, and keep the reason where it fails now."""
+    """Run a step of a side unless it has failed before, and keep the reason if it fails."""
     if row.reason:
         return
     try:
         step()
-    except RuntimeError as error:  # torch's own, such as no memory left, or a process that was ended
+    except RuntimeError as error:  # of torch, for example no memory left, or of a process that was ended
         row.reason = str(error).splitlines()[0]
 
 
 _subjects: list[Any] = []
-"""The one of this process."""
+"""The subject of this process."""
 
 
 def _load(make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, end this process and not another
+    Path("/proc/self/oom_score_adj").write_text("1000")  # if memory runs out, this process ends and not another one
     _subjects[:] = [make(*arguments)]
 
 

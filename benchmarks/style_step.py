@@ -1,16 +1,16 @@
-"""Our training step of CycleGAN beside the official code: time and losses.
+"""Compare our training step of CycleGAN with the official code: time and losses.
 
 Writes its section of docs/benchmarks.md. Run from the repository, with a checkout of
 github.com/junyanz/pytorch-CycleGAN-and-pix2pix:
     python -m benchmarks.style_step --official /path/to/pytorch-CycleGAN-and-pix2pix --rounds 5
 
-Method: A step is the update of both generators and of both discriminators, float32, one image of each side, one
-channel, identity 0.5, pools of 50. Theirs is their `CycleGANModel`, unchanged; ours is `CycleGANTrainer` with the
-networks, optimisers and losses of bundle/configs/train_cyclegan.json. Both start from the same weights
-(`networks.to_official`) and images. Each has a process of its own and as many threads as `--threads` says; they take
-turns of one step, and ratios are formed within a round; below 1 ours is faster. The first step warms up and gives the
-losses; where one differs by more than 1e-4 of itself, no ratio is given. A row with bf16 is our step of that precision
-beside theirs in float32: how much time the option saves, not the same results.
+Method: A step updates both generators and both discriminators in float32, with one image of each side, one channel,
+identity 0.5 and pools of 50. Theirs is their `CycleGANModel`, unchanged; ours is `CycleGANTrainer` with the networks,
+optimisers and losses of bundle/configs/train_cyclegan.json. Both start from the same weights (`networks.to_official`)
+and images. Each has a process of its own with the number of threads in `--threads`; they take turns of one step, and
+ratios are formed within a round; below 1 ours is faster. The first step warms up and gives the losses; if one differs
+by more than 1e-4 of itself, no ratio is given. A row with bf16 compares our step in that precision with theirs in
+float32: it shows the time that the option saves, not the same results.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ from losses import CycleLoss, LSGANLoss
 from networks import build_network, to_official
 
 TITLE = "CycleGAN step"
-"""Of its section of the page."""
+"""Title of its section of the page."""
 
 LARGEST_DIFFERENCE = 1e-4
-"""Between the two sides' losses, relative."""
+"""Largest relative difference between the losses of the two sides."""
 
 FULL = "fp32"
+"""Precision in which the two sides are comparable."""
 
 LANDMARK = Path("models", "cycle_gan_model.py")
+"""File by which a checkout is recognised."""
 
 LOSSES = {
     "adversarial_drr": "G_A",
@@ -56,14 +58,15 @@ LOSSES = {
     "discriminator_drr": "D_A",
     "discriminator_real": "D_B",
 }
-"""Our name of a loss -> theirs, where films are A and DRRs are B."""
+"""Our name of a loss -> the official one, where films are A and DRRs are B."""
 
 NETWORKS = {"netG_A": "to_drr", "netG_B": "to_real", "netD_A": "drr_discriminator", "netD_B": "real_discriminator"}
+"""Official name of a network -> ours."""
 
 
 @dataclass
 class Row:
-    """What one side gave, or why it did not."""
+    """Results of one side, or the reason why there are none."""
 
     losses: dict[str, float] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
@@ -75,10 +78,10 @@ class Ours:
 
     Args:
         size: side of the images.
-        blocks: of the generators.
-        threads: of torch.
-        channels: of generators and discriminators.
-        precision: see `CycleGANTrainer`.
+        blocks: residual blocks of the generators.
+        threads: threads of torch.
+        channels: channels of generators and discriminators.
+        precision: as in `CycleGANTrainer`.
     """
 
     def __init__(self, size: int, blocks: int, threads: int, channels: int = 64, precision: str = FULL) -> None:
@@ -101,12 +104,12 @@ class Ours:
         )
 
     def first(self) -> dict[str, float]:
-        """The losses of the first step, by their names."""
+        """Run the first step and return its losses by their official names."""
         self.trainer.run()
         return {theirs: float(self.trainer.state.output[ours]) for ours, theirs in LOSSES.items()}
 
     def turn(self) -> float:
-        """Seconds of another step."""
+        """Run another step and return its seconds."""
         start = time.perf_counter()
         self.trainer.run()
         return time.perf_counter() - start
@@ -116,8 +119,8 @@ class Official:
     """The official step.
 
     Args:
-        checkout: of the official code.
-        size, blocks, threads, channels: see `Ours`.
+        checkout: folder of the official code.
+        size, blocks, threads, channels: as in `Ours`.
     """
 
     def __init__(self, checkout: str, size: int, blocks: int, threads: int, channels: int = 64) -> None:
@@ -143,19 +146,19 @@ class Official:
         self.model.set_input({"A": images["real"], "B": images["drr"], "A_paths": [""], "B_paths": [""]})
 
     def first(self) -> dict[str, float]:
-        """See `Ours`."""
+        """Run the first step and return its losses."""
         self.model.optimize_parameters()
         return {name: float(getattr(self.model, f"loss_{name}")) for name in LOSSES.values()}
 
     def turn(self) -> float:
-        """See `Ours`."""
+        """Run another step and return its seconds."""
         start = time.perf_counter()
         self.model.optimize_parameters()
         return time.perf_counter() - start
 
 
 def _networks(blocks: int, channels: int) -> dict[str, torch.nn.Module]:
-    """The four networks, the same in every process."""
+    """Build the four networks, the same in every process."""
     torch.manual_seed(0)
     nets = {name: build_network("resnet_9blocks", blocks=blocks, channels=channels) for name in ("to_drr", "to_real")}
     return nets | {f"{n}_discriminator": build_network("patchgan_70", channels=channels) for n in ("drr", "real")}
@@ -173,16 +176,16 @@ def compare(
     """Let both sides take turns.
 
     Args:
-        checkout: of the official code.
+        checkout: folder of the official code.
         size: side of the images.
-        blocks: of the generators.
-        rounds: turns of each.
-        threads: of each side.
-        channels: of generators and discriminators.
-        precision: of ours.
+        blocks: residual blocks of the generators.
+        rounds: turns of each side.
+        threads: threads of each side.
+        channels: channels of generators and discriminators.
+        precision: precision of our side.
 
     Returns:
-        Ours and theirs.
+        Our row and the official one.
     """
     rows, sides = (Row(), Row()), (Side(), Side())
     same = (size, blocks, threads, channels)
@@ -209,7 +212,7 @@ def _turn(side: Side, row: Row) -> None:
 
 
 def table_row(name: str, ours: Row, theirs: Row, precision: str = FULL) -> str:
-    """A line of the table: medians with least and largest, ratios within rounds, the largest difference of a loss."""
+    """Format a line of the table: medians with their ranges, ratios within rounds, largest difference of a loss."""
     if ours.reason or theirs.reason:
         return f"| {name} | {ours.reason or 'ran'} | {theirs.reason or 'ran'} | | |"
     difference = max(abs(ours.losses[k] - v) / abs(v) for k, v in theirs.losses.items())
@@ -228,19 +231,19 @@ def main(
     channels: int = 64,
     page: str | None = None,
 ) -> None:
-    """Measure and print; write the section of a page where one is named.
+    """Measure and print, and write the section of a page if one is named.
 
     Args:
         official: checkout of the official code.
-        sizes: SIDE/BLOCKS or SIDE/BLOCKS/PRECISION (of ours), parted by commas.
+        sizes: SIDE/BLOCKS or SIDE/BLOCKS/PRECISION (of our side), separated by commas.
         rounds: turns of each side.
-        threads: of each side.
-        channels: of the networks.
-        page: such as docs/benchmarks.md.
+        threads: threads of each side.
+        channels: channels of the networks.
+        page: page to write, for example docs/benchmarks.md.
     """
     checkout = Path(str(official)).absolute()
     if not (checkout / LANDMARK).is_file():
-        raise InputError(f"{checkout}: is no checkout of the official code ({LANDMARK} is not there); clone it")
+        raise InputError(f"{checkout}: is not a checkout of the official code ({LANDMARK} is not there); clone it")
     cases = sizes if isinstance(sizes, (tuple, list)) else str(sizes).split(",")
     lines = list(_section(checkout, [str(case) for case in cases], rounds, threads, channels))
     print("\n".join(lines))
@@ -249,8 +252,8 @@ def main(
 
 
 def _section(checkout: Path, cases: list[str], rounds: int, threads: int, channels: int) -> Iterator[str]:
-    yield "Written by `benchmarks/style_step.py`, whose docstring tells the method."
-    yield ""
+    assert __doc__ is not None
+    yield from ("Written by `python -m benchmarks.style_step`.", "", __doc__.partition("Method: ")[2])
     yield "| pixels/blocks | ours, s | official, s | ratio (of the fastest) | largest difference of a loss |"
     yield "|---|---|---|---|---|"
     for case in cases:
@@ -259,7 +262,7 @@ def _section(checkout: Path, cases: list[str], rounds: int, threads: int, channe
         yield table_row(case, ours, theirs, *precision)
     yield ""
     yield from circumstances(checkout, "cpu", rounds)
-    yield f"- Threads a side: {threads}"
+    yield f"- Threads per side: {threads}"
 
 
 if __name__ == "__main__":

@@ -1,25 +1,25 @@
-"""Our training step of X2CT-GAN beside the authors': time, peak memory, losses, and where an epoch's time goes.
+"""Compare our training step of X2CT-GAN with the authors': time, peak memory, losses, shares of an epoch's time.
 
 Writes its section of docs/benchmarks.md. Run from the repository, with a checkout of github.com/kylekma/X2CT:
     python -m benchmarks.training_step --official /path/to/X2CT --size 128 --rounds 5
 
-Method: A step is both updates, generator and discriminator, in float32 (without TF32 on a GPU) on one volume, a phantom
-with its radiographs. Ours is the trainer of bundle/configs/train.json as the config makes it, but for its handlers and
-the running average of weights, which the authors do not have and which has a row of its own. Theirs is their model
-class (`MultiViewCTGAN`) imported from a checkout, unchanged, with the options of their experiment d2_multiview2500.yml.
-Both have the same weights (`networks.to_official`), the same Adam and the same seed, so that the same values are
-dropped. Each has a fresh process, both stay alive and take turns: ours, theirs, ours, theirs. Ratios are formed within
-a round; above 1 ours is better. The first step warms up and gives the losses, weights included; where one differs by
-more than 1e-3 of itself, no ratio is given. "before" is what is resident with everything imported, the networks made
-and the batch loaded; "peak" is the most of the first two steps, of which the second has Adam's moments from its start
-(on a GPU both count allocated tensors). Both sides import the same packages. glibc's malloc gives large blocks back
-after every step and fetches them anew; "tuned" lets it keep them (MALLOC_MMAP_MAX_=0,
+Method: A step updates the generator and the discriminator in float32 (without TF32 on a GPU) on one volume, a phantom
+with its radiographs. Ours is the trainer of bundle/configs/train.json as the config builds it, without its handlers,
+its schedules, and the running average of weights, which the authors do not have and which has a row of its own. Theirs
+is their model class (`MultiViewCTGAN`), imported unchanged from a checkout, with the options of their experiment
+d2_multiview2500.yml. Both have the same weights (`networks.to_official`), the same Adam and the same seed, so that they
+drop the same values. Each has a new process; both stay alive and take turns: ours, theirs, ours, theirs. Ratios are
+formed within a round; above 1 ours is better. The first step warms up and gives the weighted losses; if one differs by
+more than 1e-3 of itself, no ratio is given. "before" is the resident memory with everything imported, the networks
+built and the batch loaded; "peak" is the maximum of the first two steps, of which the second has Adam's moments from
+its start (on a GPU both count allocated tensors). Both sides import the same packages. glibc's malloc returns large
+blocks after every step and requests them again; "tuned" lets it keep them (MALLOC_MMAP_MAX_=0,
 MALLOC_TRIM_THRESHOLD_=100000000000, MALLOC_TOP_PAD_=268435456), on both sides. The other rows are ours alone, one after
-the other, and their ratios are of medians and of a volume: with the running average, and with the memory presets of
-bundle/configs, of whose accumulated batches two are run, as the later ones are like the second. Without CUDA the
-presets compute in float32. "Generator" is what a step takes until the generator's update is done (its forward pass, the
-losses with the frozen discriminator, and back), "discriminator" the rest. What comes before a step is timed on the
-phantom's file, warm, in the median of 5.
+the other, with ratios of medians per volume: with the running average, and with the memory presets of bundle/configs,
+of whose accumulated batches two are run, as the later ones are like the second. Without CUDA the presets compute in
+float32. "Generator" is the time of a step until the update of the generator is done (its forward pass, the losses with
+the frozen discriminator, the backward pass), "discriminator" the rest. The time before a step is measured with the
+phantom's file in the disk cache, as the median of 5 runs.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from benchmarks.training_worker import LOSSES, Authors, Case, First, Ours, Turn
 from conventions import InputError, report_input_errors
 
 TITLE = "Training step"
-"""Of its section of the page."""
+"""Title of its section of the page."""
 
 LARGEST_DIFFERENCE = 1e-3
-"""Between the two sides' losses, relative."""
+"""Largest relative difference between the losses of the two sides."""
 
 ALLOCATORS = {
     "plain": {},
@@ -54,22 +54,23 @@ ALLOCATORS = {
         "MALLOC_TOP_PAD_": "268435456",
     },
 }
-"""Name -> what glibc's malloc reads from the environment."""
+"""Name of a setting of glibc's malloc -> its environment variables."""
 
 ALONE: dict[str, dict[str, Any]] = {
     "ema": {"ema": True},
-    "memory_6gb": {"overlay": "memory_6gb"},
-    "memory_12gb": {"overlay": "memory_12gb"},
-    "memory_24gb": {"overlay": "memory_24gb"},
+    "low_memory_6gb": {"overlay": "low_memory_6gb"},
+    "low_memory_12gb": {"overlay": "low_memory_12gb"},
+    "low_memory_24gb": {"overlay": "low_memory_24gb"},
 }
-"""Rows of ours alone -> how their case differs."""
+"""Row of ours alone -> difference of its case."""
 
-ONCE = "once a run, as train.json caches it without augmentation"
+ONCE = "once per run, as train.json caches it without augmentation"
+"""Remark on the pieces before the step."""
 
 
 @dataclass
 class Row:
-    """What one side gave, or why it did not."""
+    """Results of one side, or the reason why there are none."""
 
     label: str
     first: First | None = None
@@ -79,29 +80,29 @@ class Row:
 
     @property
     def ran(self) -> bool:
-        """Whether there are figures."""
+        """Whether there are results."""
         return self.first is not None and bool(self.turns) and not self.reason
 
     @property
     def seconds(self) -> list[float]:
-        """Of a volume, in each round."""
+        """Seconds per volume, in each round."""
         assert self.first is not None
         return [turn.seconds / self.first.volumes for turn in self.turns]
 
     @property
     def median(self) -> float:
-        """Seconds of a volume."""
+        """Median of the seconds per volume."""
         return statistics.median(self.seconds)
 
     @property
     def halves(self) -> dict[str, float]:
-        """Seconds of a volume in either part of a step."""
+        """Seconds per volume in each of the two parts of a step."""
         share = statistics.median(turn.generator_seconds / turn.seconds for turn in self.turns)
         return {"generator": self.median * share, "discriminator": self.median * (1 - share)}
 
     @property
     def peak(self) -> int:
-        """Bytes, of the first two steps."""
+        """Peak of the first two steps in bytes."""
         return self.turns[0].peak
 
 
@@ -113,7 +114,7 @@ def measure(subjects: Mapping[str, tuple[Any, ...]], rounds: int) -> list[Row]:
         rounds: turns of each.
 
     Returns:
-        A row each.
+        One row for each subject.
     """
     rows = [Row(label) for label in subjects]
     sides = [Side() for _ in rows]
@@ -136,7 +137,7 @@ def _start(side: Side, row: Row, subject: tuple[Any, ...]) -> None:
 
 
 def difference(ours: Row, theirs: Row) -> dict[str, float]:
-    """Relative difference of each loss of the first step, by the authors' names."""
+    """Return the relative difference of each loss of the first step, by the authors' names."""
     assert ours.first is not None
     assert theirs.first is not None
     mine, other = ours.first.losses, theirs.first.losses
@@ -144,16 +145,16 @@ def difference(ours: Row, theirs: Row) -> dict[str, float]:
 
 
 def agree(ours: Row, theirs: Row) -> bool:
-    """Whether both computed the same losses."""
+    """Say whether both sides computed the same losses."""
     return all(d <= LARGEST_DIFFERENCE for d in difference(ours, theirs).values())
 
 
 def table(allocator: str, case: Case, rows: Sequence[Row]) -> Iterator[str]:
-    """Lines of the tables under one allocator.
+    """Yield the lines of the tables of one allocator.
 
     Args:
         allocator: a key of `ALLOCATORS`.
-        case: what the pair ran.
+        case: the case of the pair.
         rows: ours, the authors', and those of ours alone.
     """
     ours, theirs, *alone = rows
@@ -197,16 +198,16 @@ def _losses(ours: Row, theirs: Row) -> Iterator[str]:
 
 
 def _epoch(ours: Row, theirs: Row) -> Iterator[str]:
-    """Where the time of a volume goes."""
+    """Yield the table of the time per volume in an epoch."""
     if not ours.ran:
         return
     seconds = ours.pieces | ours.halves
-    beside = theirs.halves if theirs.ran else {}
+    others = theirs.halves if theirs.ran else {}
     yield "| of an epoch, a volume | ours s | share | authors s | |"
     yield "|---|---|---|---|---|"
     for piece, value in seconds.items():
         remark = ONCE if piece in ours.pieces else ""
-        other = f"{beside[piece]:.3g}" if piece in beside else ""
+        other = f"{others[piece]:.3g}" if piece in others else ""
         yield f"| {piece} | {value:.3g} | {100 * value / sum(seconds.values()):.1f} % | {other} | {remark} |"
     yield ""
 
@@ -221,7 +222,7 @@ def _section(results: Mapping[str, list[Row]], case: Case, official: Path, round
 
 
 def use_allocator(name: str) -> None:
-    """Let the processes that are started from here on use an allocator."""
+    """Set the allocator of the processes that are started from here on."""
     for key in [key for key in os.environ if key.startswith("MALLOC_")]:
         del os.environ[key]
     os.environ.update(ALLOCATORS[name])
@@ -236,21 +237,21 @@ def run(
     allocator: str = "both",
     alone: Any = tuple(ALONE),
 ) -> None:
-    """Measure and write the section. It is written anew after each row: a run that is cut short leaves what it has.
+    """Measure and write the section. It is written again after each row, so that a stopped run leaves its results.
 
     Args:
         official: checkout of https://github.com/kylekma/X2CT.
-        output: the page that the section belongs to.
+        output: page that holds the section.
         size: side of radiographs and volumes.
         rounds: turns of each side.
         device: cpu or cuda.
         allocator: plain, tuned or both; on a GPU there is no difference, and plain is used.
-        alone: which further rows of ours, of ema, memory_6gb, memory_12gb and memory_24gb.
+        alone: further rows of ours, some of ema and the memory presets.
     """
     checkout = checked_checkout(official)
     check_device(device)
     if allocator not in ("both", *ALLOCATORS):
-        raise InputError(f"allocator {allocator!r} is none of both, {', '.join(ALLOCATORS)}")
+        raise InputError(f"unknown allocator {allocator!r}: choose from both, {', '.join(ALLOCATORS)}")
     case = Case(device, size)
     further = {name: Case(device, size, **ALONE[name]) for name in names(alone, tuple(ALONE))}
     results: dict[str, list[Row]] = {}

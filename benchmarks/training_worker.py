@@ -1,4 +1,4 @@
-"""A training step, ours or the authors', as `benchmarks.training_step` runs it in a process of its own."""
+"""Run a training step, ours or the authors', in a process of its own for `benchmarks.training_step`."""
 
 from __future__ import annotations
 
@@ -20,64 +20,66 @@ from torch.optim import Optimizer
 
 from benchmarks.memory import forget_peak, peak_bytes
 from benchmarks.official import load_our_weights, put_on_path
-from cohort.generate import write_phantom
+from cohort.phantoms.generate import write_phantom
 from conventions import Keys
+from transforms import HUWindowd, RayCastDRRd, ReadVolumed, ResampleToGridd
 
 CONFIGS = Path(__file__).resolve().parent.parent / "bundle" / "configs"
 
 LOSSES = {"discriminator": "D", "adversarial": "G", "reconstruction": "idt", "projection": "map_m"}
-"""Our name of a loss -> the authors'."""
+"""Our name of a loss -> the authors' name."""
 
 ACCUMULATED = 2
-"""Batches of an accumulated step that are measured: the later ones are like the second."""
+"""Number of batches of an accumulated step that are run; the later ones are like the second."""
 
 READING, CASTING, WINDOWING = "reading and resampling", "ray casting", "windowing"
-PIECES = {READING: ("read_volume", "resample"), CASTING: ("ray_cast",), WINDOWING: ("window",)}
-"""What comes before the step -> its transforms in train.json."""
+PIECES = {READING: (ReadVolumed, ResampleToGridd), CASTING: (RayCastDRRd,), WINDOWING: (HUWindowd,)}
+"""Part of the preprocessing in train.json -> its transforms."""
 
 UNSET = {"if_pool": False, "init_type": "normal", "skip_number": 1, "n_layers_D": 3}
-"""Options that the authors' experiment leaves at the defaults of lib/config/config.py, of those their model reads."""
+"""Options of the authors' model that their experiment leaves at the defaults of lib/config/config.py."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What to run."""
+    """The case that both sides run."""
 
     device: str
     size: int
     overlay: str | None = None
-    """On train.json, a memory preset; None is train.json itself, one volume a step."""
+    """A memory preset on train.json; None is train.json itself, with one volume a step."""
     ema: bool = False
+    """Whether to update the running average of weights."""
 
 
 @dataclass(frozen=True)
 class First:
-    """What the first step of a fresh process gave."""
+    """Results of the first step of a new process."""
 
     losses: dict[str, float]
-    """By the authors' names."""
+    """Losses by the authors' names."""
     before: int
-    """Bytes before it: the process with its networks and the batch, or what is allocated on the GPU."""
+    """Bytes before the step: the process with its networks and the batch, or the allocated memory of the GPU."""
     volumes: int
-    """That a step takes in."""
+    """Number of volumes in a step."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What a later step took."""
+    """Time and memory of a later step."""
 
     seconds: float
     generator_seconds: float
-    """Of them, to the end of the generator's update."""
+    """Seconds of the step until the update of the generator is done."""
     peak: int
-    """Bytes, the most since the first step began."""
+    """Largest number of bytes since the first step began."""
 
 
 class Subject:
-    """A training step that is run again and again. Subclasses set `generator_optimizer`.
+    """A training step that is run repeatedly. Subclasses set `generator_optimizer`.
 
     Args:
-        case: what to run.
+        case: the case.
     """
 
     generator_optimizer: Optimizer
@@ -88,26 +90,26 @@ class Subject:
         torch.backends.cudnn.allow_tf32 = False
 
     def step(self) -> None:
-        """Both updates."""
+        """Update both networks."""
         raise NotImplementedError
 
     def losses(self) -> dict[str, float]:
-        """Of the last step, by the authors' names."""
+        """Return the losses of the last step by the authors' names."""
         raise NotImplementedError
 
     def pieces(self) -> dict[str, float]:
-        """Seconds of what comes before the step, for one case, where the side has it."""
+        """Measure the seconds of the preprocessing of one case, if the side has it."""
         return {}
 
     def first(self) -> First:
-        """The first step, which warms up."""
-        torch.manual_seed(2)  # both sides drop the same values
+        """Run the first step, which warms up."""
+        torch.manual_seed(2)  # so that both sides drop the same values
         before = forget_peak(self.case.device)
         self.step()
         return First(self.losses(), before, self.volumes)
 
     def turn(self) -> Turn:
-        """One more step."""
+        """Run one more step."""
         marks: list[float] = []
         hook = self.generator_optimizer.register_step_post_hook(lambda *_: marks.append(self._now()))
         start = self._now()
@@ -123,10 +125,10 @@ class Subject:
 
 
 class Ours(Subject):
-    """The trainer that train.json describes, with an overlay or without.
+    """The trainer of train.json, with an overlay or without.
 
     Args:
-        case: what to run.
+        case: the case.
     """
 
     def __init__(self, case: Case) -> None:
@@ -141,25 +143,25 @@ class Ours(Subject):
         self.generator_optimizer = self.trainer.optimizer
 
     def step(self) -> None:
-        """An epoch of a single step."""
+        """Run an epoch of one step."""
         self.trainer.run()
 
     def losses(self) -> dict[str, float]:
-        """Of the last batch."""
+        """Return the losses of the last batch by the authors' names."""
         values = from_engine(list(LOSSES), first=True)(self.trainer.state.output)
         return {name: float(value) for name, value in zip(LOSSES.values(), values, strict=True)}
 
     def pieces(self) -> dict[str, float]:
-        """Reading, ray casting and windowing of the phantom."""
+        """Measure reading, ray casting and windowing of the phantom."""
         return self.phantom.pieces()
 
 
 class Authors(Subject):
-    """The authors' model class with their biplanar experiment's options, and our weights.
+    """The authors' model class with the options of their biplanar experiment, and our weights.
 
     Args:
-        case: what to run.
-        checkout: of their code.
+        case: the case.
+        checkout: folder of their code.
     """
 
     def __init__(self, case: Case, checkout: Path) -> None:
@@ -179,17 +181,17 @@ class Authors(Subject):
         self.generator_optimizer = self.model.optimizer_G
 
     def step(self) -> None:
-        """As their train.py takes one."""
+        """Run a step as their train.py does."""
         self.model.set_input(self.input)
         self.model.optimize_parameters()
 
     def losses(self) -> dict[str, float]:
-        """Of the last step."""
+        """Return the losses of the last step."""
         return dict(self.model.get_current_losses())
 
 
 def their_options(checkout: Path, case: Case, folder: str) -> SimpleNamespace:
-    """The authors' options as they merge them: one flat list, in which the section CTGAN comes last."""
+    """Merge the authors' options as they do: one flat list, in which the section CTGAN comes last."""
     experiment = checkout / "3DGAN" / "experiment" / "multiview2500" / "d2_multiview2500.yml"
     read = ConfigParser.load_config_file(str(experiment))
     options = UNSET | {key: value for key, value in read.items() if not isinstance(value, dict)}
@@ -201,7 +203,7 @@ def their_options(checkout: Path, case: Case, folder: str) -> SimpleNamespace:
 
 
 def read_config(case: Case) -> ConfigParser:
-    """train.json for a case."""
+    """Read train.json for a case."""
     parser = ConfigParser()
     parser.read_config([str(CONFIGS / f"{name}.json") for name in ("train", case.overlay) if name])
     options = {
@@ -210,6 +212,9 @@ def read_config(case: Case) -> ConfigParser:
         "image_size": case.size,
         "train::trainer::max_epochs": 1,
         "train::trainer::train_handlers": None,
+        "train::trainer::lr_scheduler": None,
+        "train::trainer::resume": None,
+        "adversary::lr_scheduler": None,
         "accumulation_steps": min(ACCUMULATED, parser["accumulation_steps"]),
     }
     if case.overlay is None:
@@ -221,36 +226,38 @@ def read_config(case: Case) -> ConfigParser:
 
 
 def same_networks(parser: ConfigParser) -> list[nn.Module]:
-    """A config's generator and discriminator, with the weights that both sides start from."""
+    """Build the generator and the discriminator of a config, with the weights from which both sides start."""
     torch.manual_seed(0)
-    return [parser.get_parsed_content(name) for name in ("network", "discriminator")]
+    return [parser.get_parsed_content(name) for name in ("network", "adversary::discriminator")]
 
 
 class Phantom:
     """A procedural thorax, read and ray cast by the transforms of a config.
 
     Args:
-        case: whose config.
+        case: case that gives the config.
     """
 
     REPEATS = 5
+    """Number of runs of which the median time is taken."""
 
     def __init__(self, case: Case) -> None:
-        parser = read_config(case)
+        chain = read_config(case).get_parsed_content("validate::preprocessing").transforms
         self.size = case.size
         self.transforms: dict[str, list[Callable[[Any], Any]]] = {
-            piece: [parser.get_parsed_content(name) for name in names] for piece, names in PIECES.items()
+            piece: [transform for transform in chain if isinstance(transform, kinds)] for piece, kinds in PIECES.items()
         }
+        assert sum(map(len, self.transforms.values())) == len(chain)
         with tempfile.TemporaryDirectory() as folder:
             self.item = self._read(folder)[0]
 
     def batch(self, size: int) -> dict[str, Tensor]:
-        """It, as often as a batch holds volumes."""
-        keys = (Keys.IMAGE.value, Keys.LABEL.value)
-        return {key: torch.stack([self.item[key].as_tensor()] * size) for key in keys}
+        """Return a batch of copies of the phantom."""
+        keys = (Keys.IMAGE.value, Keys.LABEL.value, Keys.GEOMETRY.value)
+        return {key: torch.stack([torch.Tensor(self.item[key])] * size) for key in keys}
 
     def pieces(self) -> dict[str, float]:
-        """Median seconds of each piece."""
+        """Measure the median seconds of each piece."""
         with tempfile.TemporaryDirectory() as folder:
             runs = [self._read(folder)[1] for _ in range(self.REPEATS)]
         return {piece: statistics.median(run[piece] for run in runs) for piece in self.transforms}

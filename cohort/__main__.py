@@ -1,4 +1,4 @@
-"""`python -m cohort`: make and split cohorts. Ask for `--help` after a command."""
+"""`python -m cohort`: make and split cohorts, and measure the film reference. Each command has `--help`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import logging
 import fire
 
 from conventions import report_input_errors
+from readers import REFERENCE_FILE
+from storage import set_aside
 
-from .generate import write_phantoms
+from .film_reference import make_reference
+from .phantoms import write_phantoms
 from .split import FOLDS, split_cohort
 
 
@@ -17,10 +20,10 @@ def phantom(folder: str, cases: int = 40, seed: int = 0, size: int = 128) -> Non
     """Write a cohort of procedural thorax phantoms.
 
     Args:
-        folder: where to write; phantoms that are there already are kept.
+        folder: output folder; existing phantoms are kept.
         cases: number of phantoms.
-        seed: of the first one.
-        size: voxels a side of the 320 mm cube.
+        seed: seed of the first phantom; the others count up from it.
+        size: voxels per side of the 320 mm cube.
     """
     files = write_phantoms(str(folder), cases, seed, size)
     print(f"{len(files)} phantoms in {folder}")
@@ -37,12 +40,12 @@ def split(
     """Split the CT files of a folder by patient and write the manifest.
 
     Args:
-        folder: holds the CT files (.nii, .nii.gz), one a case.
-        output: manifest to write; manifest.json in the folder by default.
-        test: patients held out: a number, or a share below 1.
+        folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), one per case.
+        output: manifest to write; by default manifest.json in the folder.
+        test: patients held out for evaluation: a number, or a share below 1.
         validation: patients that choose the best model: a number, or a share below 1.
-        seed: of the random choice.
-        patients: JSON object {patient: [file names]}; by default the file names say who is who.
+        seed: seed of the random split.
+        patients: JSON file with an object {patient: [file names]}; by default patients are recognised by file name.
     """
     manifest = split_cohort(
         str(folder),
@@ -59,7 +62,18 @@ def split(
         print(f"  {fold:<11} {len(seen)} cases of {len(set(seen))} patients")
 
 
+def reference(folder: str, output: str = str(REFERENCE_FILE)) -> None:
+    """Measure in DRRs where the lungs lie, what the mean thorax looks like and how its tones are distributed.
+
+    Args:
+        folder: folder of whole-chest CTs in NIfTI format; takes 2 s per CT.
+        output: JSON file to write; an existing one is renamed.
+    """
+    set_aside(output)
+    print(f"wrote {make_reference(folder, output)}")
+
+
 if __name__ == "__main__":
     report_input_errors()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire({"phantom": phantom, "split": split}, name="cohort")
+    fire.Fire({"phantom": phantom, "split": split, "reference": reference}, name="cohort")

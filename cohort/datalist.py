@@ -1,9 +1,10 @@
-"""What training and evaluation read from a manifest."""
+"""Read the cases of a manifest, cache them, describe them and average them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,23 +16,27 @@ from monai.transforms import Compose
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from conventions import InputError, Keys
+from conventions import InputError, Keys, input_error_in
+from networks import read_mean_volume
 
+from .sampling import place_in_group
 from .split import FOLDS, MANIFEST_NAME
+
+logger = logging.getLogger("x2ct.cohort")
 
 
 def load_datalist(manifest: str | os.PathLike[str], fold: str) -> list[dict[str, str]]:
-    """The cases of one fold.
+    """Load the cases of one fold.
 
     Args:
-        manifest: a manifest as `python -m cohort split` writes it, or the folder that holds one.
+        manifest: manifest written by `python -m cohort split`, or the folder that holds it.
         fold: one of `FOLDS`.
 
     Returns:
         Items {"label": path of the CT, "case": name, "patient": name}.
 
     Raises:
-        InputError: where the manifest is missing or no manifest, the fold is empty or unknown, or a CT is missing.
+        InputError: where the manifest is missing or invalid, the fold is empty or unknown, or a CT is missing.
     """
     path = Path(manifest)
     if fold not in FOLDS:
@@ -56,7 +61,7 @@ def load_datalist(manifest: str | os.PathLike[str], fold: str) -> list[dict[str,
         raise InputError(f"{path}: holds no case for fold {fold!r}; split the cohort again")
     for item in items:
         if not Path(item[Keys.LABEL]).is_file():
-            raise InputError(f"{path}: names {item[Keys.LABEL]}, which is not there; split the cohort again")
+            raise InputError(f"{path}: lists {item[Keys.LABEL]}, which does not exist; split the cohort again")
     return items
 
 
@@ -65,29 +70,45 @@ def _read_cases(path: Path) -> list[dict[str, str]]:
         cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
         complete = all(isinstance(case[entry], str) for case in cases for entry in ("case", "patient", "ct", "fold"))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is no manifest ({error!r}); write it with: python -m cohort split") from error
+        raise InputError(f"{path}: is not a manifest ({error!r}); write it with: python -m cohort split") from error
     if not complete:
         raise InputError(f"{path}: case, patient, ct and fold must be text; write it with: python -m cohort split")
     names = [case["case"] for case in cases]
     for name in names:
         if names.count(name) > 1 or "/" in name or "\\" in name:
-            raise InputError(f"{path}: case {name!r} must be there once and hold no slash; split the cohort again")
+            raise InputError(f"{path}: case {name!r} must be listed once and hold no slash; split the cohort again")
     return cases
 
 
 def patient_keys(folds: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Keys that tell patients apart without naming them: the first 16 digits of the SHA-256 of each name.
+    """Compute keys that identify patients without naming them: the first 16 digits of the SHA-256 of each name.
 
-    A model's record keeps those of the patients it has seen, so that an evaluation can refuse them.
+    The record of a model holds the keys of the patients it has seen, so that an evaluation can refuse them.
 
     Args:
-        folds: lists of items as `load_datalist` gives them.
+        folds: lists of items from `load_datalist`.
 
     Returns:
-        One key a patient, sorted.
+        One key per patient, sorted.
     """
     patients = {str(item[Keys.PATIENT]) for fold in folds for item in fold}
     return sorted(hashlib.sha256(patient.encode()).hexdigest()[:16] for patient in patients)
+
+
+def describe_data(train: Sequence[Mapping[str, Any]], validation: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Describe the data that a model is trained on, for its record.
+
+    Args:
+        train: training items from `load_datalist`.
+        validation: validation items from `load_datalist`.
+
+    Returns:
+        `data`, the number of cases in each fold, and `patients`, their keys from `patient_keys`.
+    """
+    return {
+        "data": {"train_cases": len(train), "validation_cases": len(validation)},
+        "patients": patient_keys([train, validation]),
+    }
 
 
 def mean_volume(
@@ -96,16 +117,19 @@ def mean_volume(
     key: str = Keys.LABEL,
     progress: bool = True,
 ) -> torch.Tensor:
-    """Mean of the training volumes, the prediction of a model that reads nothing.
+    """Average the training volumes: the prediction of a model that ignores its input.
 
     Args:
-        data: items as `load_datalist` gives them.
+        data: items from `load_datalist`.
         transform: item -> item with the volume (1, D, H, W) under `key`.
-        key: where the volume stands.
-        progress: whether to show a bar.
+        key: key of the volume.
+        progress: whether to show a progress bar.
 
     Returns:
-        (1, D, H, W), in the unit the transform gives.
+        (1, D, H, W), in the unit that the transform yields.
+
+    Raises:
+        InputError: where there are no items.
     """
     total: torch.Tensor | None = None
     for item in tqdm(data, desc="mean training volume", unit="case", disable=not progress):
@@ -117,6 +141,46 @@ def mean_volume(
     return (total / len(data)).float()
 
 
+def mean_training_volume(
+    checkpoint: str | os.PathLike[str],
+    manifest: str | os.PathLike[str],
+    transform: Callable[[Mapping[str, Any]], Any],
+) -> torch.Tensor | None:
+    """Find the mean of the volumes that a model was trained on.
+
+    The mean that was saved with the model is preferred, so that a model and a test set are enough for an evaluation.
+
+    Args:
+        checkpoint: the model file.
+        manifest: manifest whose training fold is averaged where no mean was saved.
+        transform: item -> item with the volume (1, D, H, W) in unit values under `label`.
+
+    Returns:
+        (1, D, H, W), unit values; None, with a warning, where no mean was saved and the training fold cannot be read.
+
+    Raises:
+        InputError: where the saved mean is damaged.
+    """
+    saved = read_mean_volume(checkpoint)
+    if saved is not None:
+        return saved
+    first_process = place_in_group(None, None)[0] == 0
+    try:
+        return mean_volume(load_datalist(manifest, "train"), transform, progress=first_process)
+    except Exception as error:
+        reason = input_error_in(error)  # MONAI wraps the errors of transforms
+        if reason is None:
+            raise
+        if first_process:
+            logger.warning(
+                'the control "mean training volume" is left out: none was saved with %s, and the training fold cannot '
+                "be read (%s)",
+                checkpoint,
+                reason,
+            )
+        return None
+
+
 def cached_dataset(
     data: Sequence[Mapping[str, Any]],
     transform: Compose,
@@ -124,15 +188,15 @@ def cached_dataset(
     cache_dir: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> CacheDataset | PersistentDataset:
-    """A dataset that does what is not random in its transform once a case.
+    """Make a dataset that caches each case up to the first random transform.
 
     Args:
-        data: items as `load_datalist` gives them.
-        transform: of an item; from its first random transform on it is done every time.
+        data: items from `load_datalist`.
+        transform: transform of an item; from its first random transform on it is repeated on every access.
         cache_rate: share of the cases to keep in memory, 8 MiB each at 128^3.
-        cache_dir: keep them in files of this folder instead, which a cohort larger than memory needs; they serve the
-            next run as well, as long as item and transform are the same.
-        progress: whether to show how filling the memory goes on.
+        cache_dir: folder to cache in instead, for cohorts larger than memory; the next run reuses its files as long as
+            item and transform are unchanged.
+        progress: whether to show a progress bar while memory is filled.
     """
     if cache_dir is None:
         return CacheDataset(data, transform, cache_rate=cache_rate, progress=progress)
@@ -140,15 +204,15 @@ def cached_dataset(
 
 
 class WithOtherRadiographs(Dataset):
-    """A dataset whose items also hold the radiographs of another patient, under `other_image`.
+    """A dataset whose items also hold another patient's radiographs, `other_image`, and their `other_geometry`.
 
-    A model that reads its input must do worse with them. Each item gets those of the next item of another patient.
+    A model that reads its input must do worse with them. They are those of the next item of another patient.
 
     Args:
-        dataset: items with `image` and `patient`.
+        dataset: dataset with `data`; items with `image` and `patient`, and `geometry` where known.
 
     Raises:
-        InputError: where all items are of one patient.
+        InputError: where all items belong to one patient.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -160,10 +224,15 @@ class WithOtherRadiographs(Dataset):
             for i in range(count)
         ]
         if None in self.other:
-            raise InputError(f"all {count} held-out cases are of one patient; hold out two or more to compare them")
+            raise InputError(f"all {count} held-out cases belong to one patient; hold out two or more patients")
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**self.dataset[index], Keys.OTHER_IMAGE.value: self.dataset[self.other[index]][Keys.IMAGE]}
+        """Load an item and the other patient's radiographs."""
+        other = self.dataset[self.other[index]]
+        item = {**self.dataset[index], Keys.OTHER_IMAGE.value: other[Keys.IMAGE]}
+        if Keys.GEOMETRY in other:
+            item[Keys.OTHER_GEOMETRY.value] = other[Keys.GEOMETRY]
+        return item

@@ -1,4 +1,4 @@
-"""Which radiograph files belong together."""
+"""Group radiograph files by patient and view."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Any
 from monai.utils import optional_import
 
 from conventions import InputError, Keys, View
+from readers import RADIOGRAPH_SUFFIXES, view_of_position
+
+from .tolerant import PROBLEM
 
 pydicom, has_pydicom = optional_import("pydicom")
 
@@ -21,17 +24,15 @@ VIEW_WORDS = {
     View.PA: ("pa", "ap", "frontal", "front", "f", "p"),
     View.LATERAL: ("lateral", "lat", "ll", "rl", "side", "l"),
 }
-"""Last words of a file's name, in any case."""
+"""View -> words that name it at the end of a file name, in upper or lower case."""
 
-SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".nii.gz", "")
-"""Of files that may be radiographs; what others hold is not asked."""
-
-_VIEW_POSITIONS = {"PA": View.PA, "AP": View.PA, "LL": View.LATERAL, "RL": View.LATERAL, "LATERAL": View.LATERAL}
+SUFFIXES = (*RADIOGRAPH_SUFFIXES, "")
+"""Suffixes of files that may be radiographs, DICOM files without one among them; other files are ignored."""
 
 _WHAT_TO_DO = "name such files CASE_pa, CASE_lateral, or give two by --pa and --lateral"
 
 _DICOMDIR = "DICOMDIR"
-"""The index of a disc: DICOM, but no film."""
+"""Name of the index of a disc: DICOM, but not a film."""
 
 _PARTED = re.compile(r"^(?P<case>.*?)[ _.\-]*(?P<word>[A-Za-z]+)$")
 
@@ -43,26 +44,26 @@ def radiograph_pairs(
     case: str = "synthetic_ct",
     views: Sequence[str] = tuple(View),
 ) -> list[dict[str, Any]]:
-    """The radiographs of one patient, or of all patients of a folder.
+    """Group the radiographs of one patient, or of all patients of a folder.
 
-    In a folder, files belong together by their names (`smith_pa.png` and `smith_lateral.dcm`), by the folder they share
-    (`smith/pa.png`, `smith/lat.png`), or, where names do not tell the view, by the study of their DICOM tags; these
-    cases are numbered, as nothing of the tags is written. A file that may be a film, of which neither tells, is named
-    in a warning and left out.
+    In a folder, files are grouped by their names (`smith_pa.png` and `smith_lateral.dcm`), by the folder they share
+    (`smith/pa.png`, `smith/lat.png`), or, where the name does not give the view, by the study in their DICOM tags.
+    Cases found by tags are numbered, since nothing from the tags is written out. A possible film whose view cannot be
+    determined is left out with a warning.
 
     Args:
-        folder: of the radiographs of many patients; None takes `pa` and `lateral`.
+        folder: folder of the radiographs of many patients; None takes `pa` and `lateral`.
         pa: file of the PA film.
         lateral: file of the lateral film, where the model reads one.
-        case: name of the one patient's results.
-        views: those that the model reads.
+        case: name of the results of a single patient.
+        views: views that the model reads.
 
     Returns:
-        An item a patient: `image`, the files in the order of the views; `case`; and `problem`, a sentence, where a
-        film is missing or there are several.
+        One item per patient: `image`, the files in the order of the views; `case`; and `problem`, a sentence, where a
+        film is missing or there are several of one view.
 
     Raises:
-        InputError: where the folder is not there or holds no radiographs, or two patients would have one name.
+        InputError: where the folder does not exist or holds no radiographs, or a film of a single patient is missing.
     """
     wanted = tuple(View(view) for view in views)
     if folder is None:
@@ -77,17 +78,17 @@ def radiograph_pairs(
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder; give --dataset_dir, a folder of radiographs")
-    told, untold = _told_apart(root)
+    found, undetermined = _find_views(root)
     cases: dict[str, dict[View, list[Path]]] = {}
-    for name, view, file in told:
+    for name, view, file in found:
         cases.setdefault(name, {}).setdefault(view, []).append(file)
     if not cases:
-        left_out = f" ({len(untold)} left out, such as {untold[0].name})" if untold else ""
+        left_out = f" ({len(undetermined)} left out, such as {undetermined[0].name})" if undetermined else ""
         raise InputError(
-            f"{root}: holds no radiographs whose name or DICOM tags tell the view{left_out}; {_WHAT_TO_DO}"
+            f"{root}: holds no radiographs whose name or DICOM tags give the view{left_out}; {_WHAT_TO_DO}"
         )
-    for file in untold:
-        logger.warning("left out: %s: neither its name nor DICOM tags tell its case and view; %s", file, _WHAT_TO_DO)
+    for file in undetermined:
+        logger.warning("left out: %s: neither its name nor DICOM tags give its case and view; %s", file, _WHAT_TO_DO)
     return [_item(name, films, wanted) for name, films in sorted(cases.items())]
 
 
@@ -97,32 +98,32 @@ def _item(name: str, films: dict[View, list[Path]], wanted: Sequence[View]) -> d
         count = len(films.get(view, []))
         if count == 0:
             there = ", ".join(str(file) for files in films.values() for file in files)
-            item["problem"] = f"{there}: the {view} film of case {name} is missing; add it, or use a single-view model"
+            item[PROBLEM] = f"{there}: the {view} film of case {name} is missing; add it, or use a single-view model"
         elif count > 1:
-            item["problem"] = f"{films[view][1]}: case {name} has {count} {view} films; leave one of them"
+            item[PROBLEM] = f"{films[view][1]}: case {name} has {count} {view} films; leave one of them"
     return item
 
 
-def _told_apart(root: Path) -> tuple[list[tuple[str, View, Path]], list[Path]]:
-    """(case, view, file) of each file whose name or tags tell them, and the other files that may be films."""
-    found, silent, untold = [], [], []
+def _find_views(root: Path) -> tuple[list[tuple[str, View, Path]], list[Path]]:
+    """Return (case, view, file) where name or tags give them, and the other files that may be films."""
+    found, unnamed, undetermined = [], [], []
     for file in files_below(root, SUFFIXES):
-        told = _by_name(root, file, _parted(file)[0])
-        found.append((*told, file)) if told else silent.append(file)
+        named = _by_name(root, file, _parted(file)[0])
+        found.append((*named, file)) if named else unnamed.append(file)
     numbers: dict[str, str] = {}
-    for file in silent:
+    for file in unnamed:
         header = _header(file)
         tags = _by_tags(header)
         if tags:
             study, view = tags
             found.append((numbers.setdefault(study, f"study_{len(numbers) + 1:03d}"), view, file))
         elif _parted(file)[1] or (header is not None and file.name != _DICOMDIR):  # not a README
-            untold.append(file)
-    return found, untold
+            undetermined.append(file)
+    return found, undetermined
 
 
 def files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Files of a folder and those below it that end in one of some suffixes, in any case; hidden ones are none."""
+    """List the visible files in and below a folder that have one of the suffixes, in upper or lower case."""
     found = (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
     return sorted(file for file in found if _parted(file)[1] in suffixes)
 
@@ -146,7 +147,7 @@ def _by_name(root: Path, file: Path, stem: str) -> tuple[str, View] | None:
 
 
 def _header(file: Path) -> Any:
-    """The tags that tell a film's study and view; None where it is no DICOM."""
+    """Read the tags that give the study and view of a film; None where the file is not DICOM."""
     if not has_pydicom:
         return None
     try:
@@ -156,9 +157,9 @@ def _header(file: Path) -> Any:
 
 
 def _by_tags(header: Any) -> tuple[str, View] | None:
-    """(study, view) as DICOM tags tell them; the study is compared and dropped."""
+    """Return (study, view) from the tags, or None; the caller compares the study and drops it."""
     if header is None:
         return None
-    view = _VIEW_POSITIONS.get(str(header.get("ViewPosition", "")).upper())
+    view = view_of_position(str(header.get("ViewPosition", "")))
     study = str(header.get("StudyInstanceUID", ""))
     return (study, view) if view and study else None

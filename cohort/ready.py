@@ -1,4 +1,4 @@
-"""A manifest for whoever has not written one."""
+"""Create the manifest on first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from conventions import InputError
 
-from .generate import write_phantoms
+from .phantoms import write_phantoms
 from .split import MANIFEST_NAME, split_cohort
 
 logger = logging.getLogger("x2ct.cohort")
@@ -19,24 +19,25 @@ logger = logging.getLogger("x2ct.cohort")
 def ready_manifest(
     folder: str | os.PathLike[str],
     patients: str | os.PathLike[str] | None = None,
-    phantom_folder: str | os.PathLike[str] | None = None,
+    phantom_folder: str | os.PathLike[str] | None = "output/cohort",
     phantoms: int = 40,
 ) -> Path:
-    """The manifest of a folder of CTs; where there is none, the CTs are split by patient, as `cohort split` does.
+    """Return the manifest of a folder of CTs; where there is none, split the CTs by patient as `cohort split` does.
 
-    Of several processes the first one writes, and the others wait for it.
+    With several processes, the first one writes and the others wait for it.
 
     Args:
-        folder: holds the CT files (.nii, .nii.gz), or is a manifest.
-        patients: JSON object {patient: [file names]}; by default the file names say who is who (`patient_of`).
-        phantom_folder: where phantoms are made, if `folder` names this one and it is not there.
-        phantoms: how many.
+        folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), or a manifest.
+        patients: JSON file with an object {patient: [file names]}; by default patients are recognised by file name
+            (`patient_of`).
+        phantom_folder: folder in which phantoms are made, if `folder` names it and it does not exist.
+        phantoms: number of phantoms.
 
     Returns:
         The manifest.
 
     Raises:
-        InputError: where the folder is not there, holds no CTs or too few patients, or cannot be written to.
+        InputError: where the folder does not exist, holds no CTs or too few patients, or cannot be written to.
     """
     together = dist.is_available() and dist.is_initialized()
     if together and dist.get_rank() > 0:
@@ -60,9 +61,10 @@ def _ready(
         return manifest
     if not folder.is_dir():
         if phantom_folder is None or folder != Path(phantom_folder):
-            raise InputError(f"{folder}: there is no such cohort; give --dataset_dir, a folder of CTs, one file a case")
+            raise InputError(f"{folder}: there is no such cohort; give --dataset_dir, a folder of CTs")
         logger.info("no --dataset_dir was given: making %d thorax phantoms in %s", phantoms, folder)
         write_phantoms(folder, phantoms)
     split_cohort(folder, patients=patients)
-    logger.info("split %s by patient%s; see %s", folder, "" if patients else ", whom the file names tell", manifest)
+    by_name = "" if patients else ", recognised by file name"
+    logger.info("split %s by patient%s; see %s", folder, by_name, manifest)
     return manifest

@@ -1,4 +1,4 @@
-"""Which case comes when, and what is random in it: both follow from seed, epoch and case; nothing is carried along."""
+"""Draw the order of cases and their random transforms from seed, epoch and case alone, so that runs can be resumed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
@@ -15,24 +16,35 @@ from conventions import InputError, Keys
 Item = TypeVar("Item")
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Shuffles the cases anew in every epoch, from the seed and the number of the epoch alone.
+def place_in_group(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """Return the number of this process and the number of processes, as given or as the process group has them."""
+    return (
+        idist.get_rank() if rank is None else rank,
+        idist.get_world_size() if world_size is None else world_size,
+    )
 
-    With several processes each gets every n-th case of the same order; the order is filled up from its start so that
-    all get as many.
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """A sampler that shuffles the cases of each epoch from the seed and the number of the epoch alone.
+
+    With several processes, each gets every n-th case of the same order; the order is padded from its start so that
+    all get the same number.
 
     Args:
         length: number of cases.
-        seed: of all orders.
-        rank: number of this process.
-        world_size: number of processes.
-        batch_size: of each process, to be held against the number of cases.
+        seed: seed of all orders.
+        rank: number of this process; None asks the process group.
+        world_size: number of processes; None asks the process group.
+        batch_size: batch size of each process, checked against the number of cases.
 
     Raises:
-        InputError: where a batch would hold more than all cases.
+        InputError: where the batches of all processes together hold more than all cases.
     """
 
-    def __init__(self, length: int, seed: int = 0, rank: int = 0, world_size: int = 1, batch_size: int = 1) -> None:
+    def __init__(
+        self, length: int, seed: int = 0, rank: int | None = None, world_size: int | None = None, batch_size: int = 1
+    ) -> None:
+        rank, world_size = place_in_group(rank, world_size)
         if batch_size * world_size > length:
             processes = f" in each of {world_size} processes" if world_size > 1 else ""
             raise InputError(
@@ -46,11 +58,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = 1
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next, from 1."""
+        """Set the next epoch, from 1."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """(epoch, number of the case), in the order of the epoch."""
+        """Iterate over (epoch, number of the case) in the order of the epoch."""
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
         order = np.resize(order, len(self) * self.world_size)
         return iter([(self.epoch, int(index)) for index in order[self.rank :: self.world_size]])
@@ -60,14 +72,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class SeededDataset(Dataset):
-    """A MONAI dataset whose random transforms draw from (seed, epoch, case).
+    """A dataset whose random transforms draw from (seed, epoch, case).
 
-    So a case looks the same whichever worker reads it, and a run that was resumed sees what it would have seen. Items
-    are asked for by what `EpochSampler` gives.
+    A case therefore looks the same whichever worker reads it, and a resumed run sees what it would have seen. Items
+    are indexed by the pairs that `EpochSampler` yields.
 
     Args:
-        dataset: one of MONAI's with `data` and `transform`, whose items hold `case`.
-        seed: of everything random.
+        dataset: a MONAI dataset with `data` and `transform`, whose items hold `case`.
+        seed: seed of everything random.
     """
 
     def __init__(self, dataset: Any, seed: int = 0) -> None:
@@ -78,26 +90,27 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, place: tuple[int, int]) -> Any:
-        """The item (epoch, number of the case)."""
+        """Load the item at (epoch, number of the case)."""
         epoch, index = place
         case = zlib.crc32(str(self.dataset.data[index][Keys.CASE]).encode())
         seed = int(np.random.SeedSequence([self.seed, epoch, case]).generate_state(1)[0])
         self.dataset.transform.set_random_state(seed)
-        with torch.random.fork_rng(devices=[]):  # for transforms that draw from torch; the network's draws go on
+        with torch.random.fork_rng(devices=[]):  # some transforms use torch's generator, and so does the network
             torch.manual_seed(seed)
             return self.dataset[index]
 
 
-def share_of_process(items: Sequence[Item], rank: int = 0, world_size: int = 1) -> Sequence[Item]:
-    """What one process of several evaluates: a run of neighbours, so that all parts in order are the whole in order.
+def share_of_process(items: Sequence[Item], rank: int | None = None, world_size: int | None = None) -> Sequence[Item]:
+    """Return the items that one process evaluates: consecutive ones, so that all shares in order are the whole.
 
-    Where there are fewer items than processes, each gets all of them: none waits without an item, and means are true.
+    Where there are fewer items than processes, each process gets all of them, so that none is idle and means are exact.
 
     Args:
         items: cases, or their numbers.
-        rank: number of this process.
-        world_size: number of processes.
+        rank: number of this process; None asks the process group.
+        world_size: number of processes; None asks the process group.
     """
+    rank, world_size = place_in_group(rank, world_size)
     if len(items) < world_size:
         return items
     return items[len(items) * rank // world_size : len(items) * (rank + 1) // world_size]

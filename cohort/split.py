@@ -1,4 +1,4 @@
-"""From a folder of CT files to a manifest whose folds share no patient."""
+"""Split a folder of CT files by patient and write the manifest."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from conventions import InputError, set_aside, write_json
-from transforms import NIFTI_SUFFIXES
+from conventions import InputError
+from readers import CT_SUFFIXES
+from storage import set_aside, write_json
 
 FOLDS = ("train", "validation", "test")
+"""Names of the folds of a manifest."""
+
 MANIFEST_NAME = "manifest.json"
+"""Name of the manifest in the folder of the CTs."""
 
 
 def patient_of(file_name: str) -> str:
-    """The patient a CT file belongs to by its name, in small letters.
+    """Return the patient that a CT file belongs to by its name, in lower case.
 
     `sub-01_ses-2_ct.nii.gz` (BIDS) belongs to `sub-01`, `smith__followup.nii.gz` to `smith`; any other file is a
     patient of its own.
@@ -28,26 +32,28 @@ def patient_of(file_name: str) -> str:
 
 
 def case_of(file_name: str) -> str:
-    """The name of a case: its file's name without suffix."""
-    suffix = max((s for s in NIFTI_SUFFIXES if file_name.lower().endswith(s)), key=len, default="")
+    """Return the name of a case: the name of its file without suffix."""
+    suffix = max((s for s in CT_SUFFIXES if file_name.lower().endswith(s)), key=len, default="")
     return file_name[: len(file_name) - len(suffix)]
 
 
 def _find_cases(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the folder that holds the CT files")
-    files = sorted(p for p in folder.glob("[!.]*") if p.name.lower().endswith(NIFTI_SUFFIXES))
+    files = sorted(p for p in folder.glob("[!.]*") if p.name.lower().endswith(CT_SUFFIXES))
     if not files:
-        raise InputError(f"{folder}: holds no CT file (.nii or .nii.gz); put the cohort's CTs into it, one file a case")
+        raise InputError(
+            f"{folder}: holds no CT file ({', '.join(CT_SUFFIXES)}); put the CTs into it, one file per case"
+        )
     cases = [case_of(file.name) for file in files]
     twice = sorted({case for case in cases if cases.count(case) > 1})
     if twice:
-        raise InputError(f"{folder}: case {twice[0]!r} is there as .nii and as .nii.gz; keep one of the two files")
+        raise InputError(f"{folder}: case {twice[0]!r} exists in two formats; keep one of the two files")
     return files
 
 
 def _read_patients(path: Path, files: list[Path]) -> dict[str, str]:
-    """File name -> patient, from a JSON object {patient: [file names]}."""
+    """Read a JSON object {patient: [file names]} and return file name -> patient."""
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -63,12 +69,12 @@ def _read_patients(path: Path, files: list[Path]) -> dict[str, str]:
                 raise InputError(f"{path}: {file_name} is listed for two patients; list every file once")
     unlisted = [file.name for file in files if file.name not in patient]
     if unlisted:
-        raise InputError(f"{path}: says no patient for {unlisted[0]} ({len(unlisted)} such files); list every file")
+        raise InputError(f"{path}: lists no patient for {unlisted[0]} ({len(unlisted)} such files); list every file")
     return patient
 
 
 def _count(fold: str, share: float, patients: int) -> int:
-    """A number of patients from a number (1 and more) or a share of them (below 1, at least one)."""
+    """Turn a number (1 or more) or a share (below 1) of patients into a number, at least one unless 0 is asked for."""
     is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
     if not is_number or share < 0 or (share > 1 and share != int(share)):
         raise InputError(f"{fold} must be a number of patients or a share below 1, got {share!r}")
@@ -86,12 +92,13 @@ def split_cohort(
     """Split the CTs of a folder by patient and write the manifest that training and evaluation read.
 
     Args:
-        folder: holds the CT files (.nii, .nii.gz), one a case.
-        output: manifest to write, or a folder for it; the CTs' folder by default. An earlier one is renamed.
+        folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), one per case.
+        output: manifest to write, or a folder for it; by default the folder of the CTs. An existing one is renamed.
         test: patients held out for evaluation: a number, or a share below 1.
         validation: patients that choose the best model during training: a number, or a share below 1.
-        seed: of the random choice.
-        patients: JSON object {patient: [file names]}; by default the file names say who is who (`patient_of`).
+        seed: seed of the random split.
+        patients: JSON file with an object {patient: [file names]}; by default patients are recognised by file name
+            (`patient_of`).
 
     Returns:
         The manifest written.

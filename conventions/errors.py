@@ -1,4 +1,4 @@
-"""The one error for bad input, and how a command ends on it: one sentence instead of a traceback."""
+"""Define the one error for bad input, and end a command on it with one sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _IN_WORKER = re.compile(r"^[\w.]*\bInputError: (.+)$", re.MULTILINE)
 class InputError(ValueError):
     """Input that cannot be used.
 
-    The message is one clear line: it names the file or value, what is wrong with it, and what to do.
+    The message is one clear sentence: it names the file or value, what is wrong with it, and what to do.
     """
 
 

@@ -1,4 +1,4 @@
-"""Hounsfield units and the unit volume, and the one pair of maps between them."""
+"""Convert between Hounsfield units and the unit volume."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .errors import InputError
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
 HU_AIR = -1024.0
-"""What stands outside the scanned field, in HU: the lowest value of a 12-bit CT."""
+"""Value outside the scanned field in HU: the lowest one of a 12-bit CT."""
 
 HU_MAX = 3071.0
-"""The highest value of a 12-bit CT, in HU."""
+"""Highest value of a 12-bit CT in HU."""
 
 HU_WINDOW = (-1024.0, 1476.0)
-"""The paper's window in HU: the authors clip HU + 1024 to [0, 2500] (their CT_MIN_MAX)."""
+"""Window of the paper in HU: the authors clip HU + 1024 to [0, 2500] (their CT_MIN_MAX)."""
 
 
 def hu_to_unit(volume_hu: ArrayOrTensor, window: tuple[float, float] = HU_WINDOW) -> ArrayOrTensor:
@@ -41,7 +41,7 @@ def hu_to_unit(volume_hu: ArrayOrTensor, window: tuple[float, float] = HU_WINDOW
 
 
 def unit_to_hu(volume_unit: ArrayOrTensor, window: tuple[float, float] = HU_WINDOW) -> ArrayOrTensor:
-    """Bring unit values back to HU; the inverse of `hu_to_unit` inside the window.
+    """Convert unit values back to HU, the inverse of `hu_to_unit` inside the window.
 
     Args:
         volume_unit: unit values, any shape; values outside [0, 1] are clipped.

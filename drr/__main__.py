@@ -1,4 +1,4 @@
-"""`python -m drr CT --output DIR`: radiographs computed from a CT. Ask for `--help`."""
+"""`python -m drr CT --output DIR`: compute DRRs of a CT. See `--help`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from typing import Any
 
 import fire
 import numpy as np
-import torch
 from monai.data import MetaTensor
 
-from conventions import LPS_TO_RAS, InputError, check_run, report_input_errors, set_aside
-from export import DRR_STATEMENT, new_uid, write_dicom_radiograph, write_png16, write_radiograph_nifti
+from conventions import DRR_STATEMENT, LPS_TO_RAS, InputError, report_input_errors
+from export import new_uid, write_dicom_radiograph, write_png16, write_radiograph_nifti
 from reports import draw_radiographs
-from transforms import NIFTI_SUFFIXES, RayCastDRR, ReadVolume, ResampleToGrid
+from storage import check_run, set_aside
+from transforms import RayCastDRR, ReadVolume, ResampleToGrid
 
-from . import Beam, ConeBeam, VolumeGrid, hu_to_mu, to_film
-from .itk_file import read_itk
-from .named_views import named_view, oblique_view
+from . import Acquisition, Beam, ConeBeam, VolumeGrid
 from .view_labels import detector_affine, edge_letters, source_to_patient, view_position, view_record
 
 MIN_SPACING_MM = 1.0
-"""Finer scans are brought to this spacing, unless another is asked for."""
+"""Smallest spacing that a scan is resampled to unless another is requested."""
 
 ASSUMED = ("the centre of the scan is the isocentre", "what the scan did not cover is air")
 
@@ -36,61 +34,66 @@ def render(
     angles: str | float | Sequence[float] = "",
     preset: str = "chest",
     curve: str = "water",
-    film: str = "linear",
+    film_style: str = "linear",
     detector_shape: int | Sequence[int] = 512,
     spacing: float | None = None,
     device: str = "cpu",
 ) -> None:
-    """Compute radiographs from a CT by ray casting.
+    """Compute DRRs of a CT by ray casting.
 
-    Writes each view as 16-bit PNG, as NIfTI with a JSON sidecar that holds the geometry, and as DICOM; and check.png,
-    all views with the patient's sides. Files of an earlier run are renamed.
+    Writes each view as 16-bit PNG, as NIfTI with a JSON sidecar that holds the geometry, and as DICOM, all marked as
+    computed; and check.png, all views with the patient's sides. Files of an earlier run are renamed.
 
     Examples:
         python -m drr chest.nii.gz --output out
         python -m drr DICOM_FOLDER --output out --views pa,ap,left_lateral,right_lateral
-        python -m drr chest.mha --output out --views "" --angles "0,45,90" --film film
-        python -m drr chest.nrrd --output out --preset x2ct --curve plastimatch --film x2ct
+        python -m drr chest.mha --output out --views "" --angles "0,45,90" --film_style logistic
+        python -m drr chest.nrrd --output out --preset x2ct --curve plastimatch --film_style x2ct
 
     Args:
         ct: a CT in HU: .nii, .nii.gz, .mha, .mhd, .nrrd, or a folder with one DICOM series.
         output: folder to write to.
-        views: of pa, ap, lateral (the preset's), left_lateral, right_lateral (that side at the detector); parallel_pa
-            and so on for parallel rays.
-        angles: oblique views, in degrees, besides: PA turned about the patient, 45 is left anterior oblique.
+        views: any of pa, ap, lateral (that of the preset), left_lateral, right_lateral (that side at the detector);
+            parallel_pa and so on for parallel rays.
+        angles: angles of further, oblique views in degrees: PA turned about the patient, 45 is left anterior oblique.
         preset: distances and detector: chest or x2ct.
         curve: HU to attenuation: water, bone or plastimatch.
-        film: look of the image: linear, film, transmission or x2ct, see docs/drr.md.
-        detector_shape: pixels a side, or "rows,columns".
-        spacing: of the volume that rays are cast through, in mm; by default the scan's smallest, at least 1.
+        film_style: line integral to film value: linear, logistic, transmission or x2ct, explained in docs/drr.md.
+        detector_shape: pixels per side, or "rows,columns".
+        spacing: spacing of the volume that rays are cast through, in mm; by default the scan's smallest, at least 1.
         device: cpu or cuda.
     """
     shape = [int(n) for n in _numbers("detector_shape", detector_shape)]
-    shape = shape * 2 if len(shape) == 1 else shape
-    beams: dict[str, Beam] = {name: named_view(name, preset, shape) for name in _words(views)}
-    for angle in _numbers("angles", angles):
-        beams[f"oblique_{angle:g}"] = oblique_view(angle, preset, shape)
-    if not beams:
+    names = _words(views) + [f"oblique_{angle:g}" for angle in _numbers("angles", angles)]
+    if not names:
         raise InputError("no view is asked for: give --views or --angles")
-    to_film(hu_to_mu(torch.zeros(1, 1), curve), film)  # refuses an unknown name before the long reading
+    acquisition = Acquisition(  # refuses an unknown name before the long reading
+        geometry=preset,
+        view_names=tuple(names),
+        curve=curve,
+        film_style=film_style,
+        detector_shape=tuple(shape * 2 if len(shape) == 1 else shape),
+        anchor="centre",
+    )
     check_run(device, [str(output)])
-    scan = _read(Path(str(ct)))
-    grid = _whole_scan(scan, spacing)
-    volume_hu = ResampleToGrid(grid)(scan)
-    images = RayCastDRR(grid, tuple(beams.values()), curve, film, device=device)(volume_hu).numpy()
+    scan = ReadVolume()(Path(str(ct)))
+    acquisition = acquisition.replace(grid=_whole_scan(scan, spacing))
+    volume_hu = ResampleToGrid(acquisition)(scan)
+    images = RayCastDRR(acquisition, device)(volume_hu).numpy()
+    beams = dict(zip(names, acquisition.views, strict=True))
     made_by = {
         "ct": Path(str(ct)).name,
         "geometry": preset,
         "curve": curve,
-        "film": film,
-        "spacing_mm": grid.spacing[0],
+        "film_style": film_style,
+        "spacing_mm": acquisition.grid.spacing[0],
     }
     _write(Path(str(output)), beams, images, _centre_lps(volume_hu), made_by)
     print(f"{', '.join(beams)} in {output}; look at {Path(str(output)) / 'check.png'}")
 
 
 def _words(value: Any) -> list[str]:
-    """The words of "a,b" or of a sequence, as fire may hand over either."""
+    """Return the words of "a,b" or of a sequence; fire passes either."""
     words = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
     return [word.strip() for word in map(str, words) if word.strip()]
 
@@ -102,16 +105,8 @@ def _numbers(name: str, value: Any) -> list[float]:
         raise InputError(f"--{name} must be numbers, separated by commas, got {value!r}") from error
 
 
-def _read(path: Path) -> MetaTensor:
-    """(1, X, Y, Z) HU with its affine."""
-    if path.name.lower().endswith(NIFTI_SUFFIXES):
-        return ReadVolume()(path)
-    volume_hu, affine = read_itk(path)
-    return MetaTensor(torch.from_numpy(volume_hu[None]), affine=torch.from_numpy(affine))
-
-
 def _whole_scan(scan: MetaTensor, spacing: float | None) -> VolumeGrid:
-    """Isotropic grid that holds all of a scan."""
+    """Return the isotropic grid that holds all of a scan."""
     steps = scan.affine.numpy()[:3, :3]
     if spacing is None:
         side = max(MIN_SPACING_MM, float(np.linalg.norm(steps, axis=0).min()))
@@ -144,8 +139,8 @@ def _write(
             **made_by,
             "assumed": assumed,
         }
-        made = {key: made_by[key] for key in ("geometry", "curve", "film")}
-        write_png16(folder / f"{name}.png", image, {**made, "view": name})
+        marked = {**made_by, "view": name}
+        write_png16(folder / f"{name}.png", image, marked)
         write_radiograph_nifti(folder / f"{name}.nii.gz", image, detector_affine(view, isocentre_lps), record)
         _, bottom, _, right = edge_letters(view)
         write_dicom_radiograph(
@@ -159,9 +154,10 @@ def _write(
             description=name,
             derivation=_derivation(name, view, made_by, assumed),
             study_uid=study_uid,
+            record=marked,
         )
     letters = [edge_letters(view) for view in beams.values()]
-    title = ", ".join(str(made_by[key]) for key in ("ct", "geometry", "curve", "film"))
+    title = ", ".join(str(made_by[key]) for key in ("ct", "geometry", "curve", "film_style"))
     draw_radiographs(folder / "check.png", images, list(beams), letters, title)
 
 
@@ -176,7 +172,7 @@ def _derivation(name: str, view: Beam, made_by: Mapping[str, Any], assumed: Sequ
     distances = "parallel rays"
     if isinstance(view, ConeBeam):
         distances = f"source to detector {view.sdd:g} mm, source to isocentre {view.sod:g} mm"
-    choices = ", ".join(f"{key} {made_by[key]}" for key in ("geometry", "curve", "film"))
+    choices = ", ".join(f"{key} {made_by[key]}" for key in ("geometry", "curve", "film_style"))
     return f"{DRR_STATEMENT} View {name}; {distances}; {choices}. Assumed: {'; '.join(assumed)}."
 
 

@@ -1,4 +1,4 @@
-"""From Hounsfield units to linear attenuation, and to the two materials of a polychromatic beam.
+"""Convert Hounsfield units to linear attenuation, and to the two materials of a polychromatic beam.
 
 Mass attenuation coefficients are NIST's (Hubbell and Seltzer, NISTIR 5632, table 4: water, and cortical bone of ICRU-44
 at 1.92 g/cm3), interpolated in log-log between their energies.
@@ -13,11 +13,11 @@ import torch
 from conventions import InputError
 
 MU_WATER = 0.0194
-"""Linear attenuation of water at 70 keV in 1/mm: NIST's 0.2059 and 0.1837 cm2/g at 60 and 80 keV, interpolated. Near
-the effective energy of a 120 kVp CT, for which HU are defined."""
+"""Linear attenuation of water at 70 keV in 1/mm: NIST's 0.2059 and 0.1837 cm2/g at 60 and 80 keV, interpolated. It is
+near the effective energy of a 120 kVp CT, for which HU are defined."""
 
 BONE_HU = 1590.0
-"""What a CT of 70 keV reads for cortical bone: 0.2616 cm2/g * 1.92 g/cm3 = 0.0502/mm over water's 0.0194/mm."""
+"""HU of cortical bone in a CT at 70 keV: 0.2616 cm2/g * 1.92 g/cm3 = 0.0502/mm over water's 0.0194/mm."""
 
 MU_WATER_60_KEV = 0.0206
 """Linear attenuation of water at 60 keV in 1/mm, about the effective energy of a chest radiograph."""
@@ -26,10 +26,10 @@ MU_BONE_60_KEV = 0.0604
 """Linear attenuation of cortical bone at 60 keV in 1/mm: NIST's 0.3148 cm2/g * 1.92 g/cm3."""
 
 PLASTIMATCH_MU_WATER = 0.022
-"""Water in plastimatch's `drr` in 1/mm; the program writes a tenth of the line integral."""
+"""Linear attenuation of water in plastimatch's `drr` in 1/mm; the program writes a tenth of the line integral."""
 
 PLASTIMATCH_FLOOR_HU = -800.0
-"""plastimatch gives no attenuation to a voxel at or below this, so most of the lung vanishes from its DRRs."""
+"""Highest HU to which plastimatch gives no attenuation, so that most of the lung vanishes from its DRRs."""
 
 
 def _water(volume_hu: torch.Tensor, mu_water: float = MU_WATER) -> torch.Tensor:
@@ -53,18 +53,18 @@ def _plastimatch(volume_hu: torch.Tensor) -> torch.Tensor:
 
 
 CURVES = {"water": _water, "bone": _bone, "plastimatch": _plastimatch}
-"""The curves by name: `water` (parameter mu_water) is the definition of HU solved for mu and clipped at 0; `bone`
-(mu_water, knee_hu, and slope in 1/mm per HU above the knee) is bilinear, for a beam of another energy than the CT's, as
-default a radiograph of 60 keV; `plastimatch` is what the authors' DRRs were made with, for reproducing them only."""
+"""Attenuation curves by name. `water` (parameter mu_water) is the definition of HU solved for mu and clipped at 0.
+`bone` (mu_water, knee_hu, and slope in 1/mm per HU above the knee) is bilinear, for a beam of another energy than the
+CT's; by default for a radiograph of 60 keV. `plastimatch` made the authors' DRRs and serves to reproduce them only."""
 
 
 def hu_to_mu(volume_hu: torch.Tensor, curve: str = "water", **parameters: float) -> torch.Tensor:
-    """Linear attenuation of a CT.
+    """Convert HU to linear attenuation.
 
     Args:
         volume_hu: HU, any shape, floating point.
         curve: a key of `CURVES`.
-        **parameters: of the curve, as `CURVES` names them.
+        **parameters: parameters of the curve, as `CURVES` names them.
 
     Returns:
         mu in 1/mm, same shape, never negative. 100 mm of water (0 HU) make a line integral of 100 mu_water.
@@ -84,7 +84,7 @@ def hu_to_mu(volume_hu: torch.Tensor, curve: str = "water", **parameters: float)
 
 
 def material_densities(volume_hu: torch.Tensor) -> torch.Tensor:
-    """Split a CT into water and cortical bone, for `detector.harden_beam`.
+    """Split a CT into water and cortical bone, for `harden_beam`.
 
     Up to 0 HU a voxel is water of lower density; above, a mixture of water and bone by volume.
 
@@ -93,7 +93,7 @@ def material_densities(volume_hu: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (B, 2, D, H, W): density of water and of cortical bone relative to the pure material, dimensionless. Projected
-        channel by channel they give mm of either.
+        channel by channel, they give the mm of each.
     """
     bone = (volume_hu / BONE_HU).clamp(min=0)
     water = torch.where(volume_hu > 0, 1 - bone, 1 + volume_hu / 1000).clamp(min=0)

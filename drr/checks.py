@@ -1,4 +1,4 @@
-"""What the projector refuses, and what it warns of: one sentence each."""
+"""Check the arguments of the projector: each refusal is one sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .grid import VolumeGrid
 
 @functools.lru_cache(maxsize=64)
 def check_view(view: Beam, grid: VolumeGrid) -> None:
-    """Refuse a view that cannot have made an image of the volume.
+    """Refuse a view that cannot have produced an image of the volume.
 
     Args:
         view: the view.
@@ -41,8 +41,8 @@ def check_view(view: Beam, grid: VolumeGrid) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def falls_beside(view: Beam, grid: VolumeGrid) -> bool:
-    """Whether the image of the volume misses the detector.
+def misses_detector(view: Beam, grid: VolumeGrid) -> bool:
+    """Return whether the image of the volume misses the detector.
 
     Args:
         view: the view; the volume lies before its source.
@@ -57,12 +57,12 @@ def check_numbers(name: str, values: torch.Tensor, shape: Sequence[int | None]) 
     """Refuse a tensor of another rank, shape, kind or device.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         values: the tensor.
-        shape: wanted sizes, None where any size goes.
+        shape: expected sizes, None where any size will do.
 
     Raises:
-        InputError: naming what was met and what is wanted.
+        InputError: naming what was found and what is expected.
     """
     if not isinstance(values, torch.Tensor):
         raise InputError(f"{name} must be a torch tensor, got {type(values).__name__}")
@@ -80,14 +80,14 @@ def check_numbers(name: str, values: torch.Tensor, shape: Sequence[int | None]) 
 
 
 def check_finite(name: str, result: torch.Tensor) -> None:
-    """Refuse NaN and infinity where a ray has met one.
+    """Refuse NaN and infinity if a ray has met one.
 
     Args:
-        name: of the argument that must have held them.
-        result: what was computed from it, which holds one too then.
+        name: name of the argument that must have held it.
+        result: result computed from that argument.
 
     Raises:
-        InputError: where one is found.
+        InputError: where the result holds one.
     """
     if not bool(torch.isfinite(result).all()):
-        raise InputError(f"{name} holds values that are not finite (NaN or infinity): mend or mask them first")
+        raise InputError(f"{name} holds values that are not finite (NaN or infinity): repair or mask them first")

@@ -16,8 +16,8 @@ class VolumeGrid:
     """The voxel grid of a volume (D, H, W), centred on the isocentre.
 
     Args:
-        shape: voxels along D (to the feet), H (to the back) and W (to the left).
-        spacing: voxel spacing in mm, one number or one an axis in the same order.
+        shape: voxels along D (to the feet), H (to the back) and W (to the left); one number for a cube.
+        spacing: voxel spacing in mm along the same axes; one number for all.
 
     Raises:
         InputError: where a size is not a positive integer or a spacing not a positive number.
@@ -26,7 +26,8 @@ class VolumeGrid:
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
 
-    def __init__(self, shape: Sequence[int], spacing: float | Sequence[float]) -> None:
+    def __init__(self, shape: int | Sequence[int], spacing: float | Sequence[float]) -> None:
+        shape = (shape,) * 3 if isinstance(shape, int) else shape
         steps = np.atleast_1d(np.asarray(spacing, dtype=float)).tolist()
         steps = steps * 3 if len(steps) == 1 else steps
         if len(shape) != 3 or any(n != int(n) or n < 1 for n in shape):
@@ -43,7 +44,7 @@ class VolumeGrid:
         return d, h, w
 
     def affine(self, centre_lps: Sequence[float] | np.ndarray = (0.0, 0.0, 0.0)) -> np.ndarray:
-        """Affine from a voxel index (d, h, w) to the RAS position in mm, as NIfTI files and MONAI keep it.
+        """Return the affine from a voxel index (d, h, w) to the RAS position in mm, as NIfTI files and MONAI keep it.
 
         Args:
             centre_lps: patient position (x, y, z) of the grid's centre in mm, LPS.
@@ -59,7 +60,7 @@ class VolumeGrid:
         return affine + 0.0  # no negative zeros
 
     def positions_lps(self, voxels: np.ndarray) -> np.ndarray:
-        """Positions of voxels in the patient frame.
+        """Find the positions of voxels in the patient frame.
 
         Args:
             voxels: (N, 3) indices (d, h, w), fractions allowed.

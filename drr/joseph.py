@@ -1,7 +1,7 @@
 """Joseph's projector, written to be read: the reference that every faster path is held to.
 
-Joseph (IEEE TMI 1982): along the axis of which its rays cross most voxels, a ray meets each slice of the volume once;
-the slice is interpolated bilinearly there, the values are summed, and the sum is multiplied by the length of ray
+Joseph (IEEE TMI 1982): along the axis of which it crosses most voxels, a ray meets each slice of the volume once; the
+slice is interpolated bilinearly there, the values are summed, and the sum is multiplied by the length of ray
 between two slices.
 """
 
@@ -17,15 +17,15 @@ from .slices import dominant_axis, is_parallel
 
 
 def rays(view: torch.Tensor, detector_shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The rays of one view, through the centre of each pixel.
+    """Return the rays of one view, through the centre of each pixel.
 
     Args:
-        view: (4, 3) source, detector centre, column step and row step in mm, LPS.
+        view: source, detector centre, column step and row step, (4, 3) in mm, LPS.
         detector_shape: (rows, columns).
 
     Returns:
-        A point and the direction of each ray in mm along (D, H, W), both broadcasting to (rows, columns, 3): the source
-        and the way to the pixel in a cone beam, the pixel and the common direction in a parallel beam.
+        A point and the direction of each ray in mm along (D, H, W), both broadcasting to (rows, columns, 3): in a cone
+        beam the source and the vector to the pixel, in a parallel beam the pixel and the common direction.
     """
     axes = torch.tensor(AXIS_DIRECTIONS_LPS, dtype=view.dtype, device=view.device)
     source, centre, column_step, row_step = view @ axes.T
@@ -41,7 +41,7 @@ def rays(view: torch.Tensor, detector_shape: tuple[int, int]) -> tuple[torch.Ten
 def project_view(
     mu: torch.Tensor, grid: VolumeGrid, view: torch.Tensor, detector_shape: tuple[int, int]
 ) -> torch.Tensor:
-    """Line integrals of one or more volumes in one view, differentiable in the volume and in the view.
+    """Compute line integrals of one or more volumes in one view, differentiable in the volume and in the view.
 
     Args:
         mu: attenuation (N, D, H, W) in 1/mm.

@@ -1,8 +1,8 @@
 """The projector of one call as a linear operator with its adjoint, and both as autograd functions.
 
-The gradient of a projection is the back-projection and the other way round, so each is differentiable as often as one
-likes in the volume and the image. Both are linear in them, and <A x, y> = <x, A' y>; so the gradient in the geometry is
-the same for both and is computed once, by `_GeometryGradient`.
+The gradient of a projection is the back-projection, and vice versa, so each is differentiable any number of times with
+respect to the volume and the image. Since <A x, y> = <x, A' y>, both have the same gradient with respect to the
+geometry, which `_GeometryGradient` computes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch._dynamo.exc import BackendCompilerFailed
 from torch.autograd.function import FunctionCtx
 
-from .fused import (
+from .general import (
     back_project_slices,
     can_compile,
     give_up_compiling,
@@ -23,17 +23,17 @@ from .fused import (
     project_slices,
 )
 from .grid import VolumeGrid
-from .rows import back_project_rows, project_rows
+from .separable import back_project_separable, project_separable
 from .slices import SliceMaps
 
 
 @dataclass(frozen=True)
 class BatchProjector:
-    """A, for a batch: each volume in the views of its case.
+    """The operator A of a batch: each volume is projected in the views of its case.
 
     Args:
         grid: the volume's grid.
-        cases: the views of each volume, or one tuple of views for all.
+        cases: slice maps of the views of each volume, or one tuple for all volumes.
         backend: "auto", "eager" or "compiled".
     """
 
@@ -42,11 +42,11 @@ class BatchProjector:
     backend: str
 
     def case(self, number: int) -> tuple[SliceMaps, ...]:
-        """The views of a volume."""
+        """Return the views of a volume."""
         return self.cases[number if len(self.cases) > 1 else 0]
 
     def project(self, volumes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """(B, D, H, W) -> (B, views, rows, columns) in `dtype`."""
+        """Compute A x: (B, D, H, W) -> (B, views, rows, columns) in `dtype`."""
         images = [
             torch.stack([self._project_one(volume, maps, dtype) for maps in self.case(i)])
             for i, volume in enumerate(volumes)
@@ -54,7 +54,7 @@ class BatchProjector:
         return torch.stack(images)
 
     def back_project(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, views, rows, columns) -> (B, D, H, W), the exact adjoint."""
+        """Compute the exact adjoint A' y: (B, views, rows, columns) -> (B, D, H, W)."""
         volumes = torch.empty(len(images), *self.grid.shape, dtype=images.dtype, device=images.device)
         for i, volume in enumerate(volumes):
             for number, (image, maps) in enumerate(zip(images[i], self.case(i), strict=True)):
@@ -67,23 +67,23 @@ class BatchProjector:
                 return project_compiled(volume, maps, dtype)
             except BackendCompilerFailed as error:
                 self._give_up(volume.device, error)
-        return (project_rows if maps.separable else project_slices)(volume, maps, dtype)
+        return (project_separable if maps.separable else project_slices)(volume, maps, dtype)
 
     def _back_project_one(self, volume: torch.Tensor, image: torch.Tensor, maps: SliceMaps, add: bool) -> None:
-        by_rows = maps.separable and not self._compiles(volume.device, on_cpu=False)
-        if not by_rows and self._compiles(volume.device, on_cpu=True):
+        separably = maps.separable and not self._compiles(volume.device, on_cpu=False)
+        if not separably and self._compiles(volume.device, on_cpu=True):
             try:
                 return back_project_slices(volume, image, maps, add, compiled=True)
             except BackendCompilerFailed as error:
                 self._give_up(volume.device, error)
         if maps.separable:
-            return back_project_rows(volume, image, maps, add)
+            return back_project_separable(volume, image, maps, add)
         return back_project_slices(volume, image, maps, add, compiled=False)
 
     def _compiles(self, device: torch.device, on_cpu: bool) -> bool:
-        """Whether to use a compiled kernel, on a CPU too or on a GPU only.
+        """Return whether to use a compiled kernel; `on_cpu` states whether it pays on a CPU too.
 
-        On a CPU only the gather is worth it: it is 10 times as fast compiled, while PyTorch's own interpolation is as
+        There it pays for the gather alone, which is 10 times as fast compiled, while PyTorch's own interpolation is as
         fast as a compiled one.
         """
         if self.backend == "auto":
@@ -131,7 +131,7 @@ class _BackProject(torch.autograd.Function):
 
 
 class _GeometryGradient(torch.autograd.Function):
-    """Gradient of <A x, y> in the numbers of the rays, (cases, views, 5, rows, columns)."""
+    """Gradient of <A x, y> with respect to the numbers of the rays, (cases, views, 5, rows, columns)."""
 
     @staticmethod
     def forward(
@@ -147,21 +147,22 @@ class _GeometryGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: torch.Tensor) -> tuple[None, ...]:
         raise NotImplementedError(
-            "second derivatives that involve the geometry are not there: differentiate once in the views, or take "
-            "finite differences of the gradient"
+            "second derivatives with respect to the geometry are not implemented: differentiate once, or take finite "
+            "differences of the gradient"
         )
 
 
 def apply(
     volumes: torch.Tensor, lines: torch.Tensor | None, projector: BatchProjector, dtype: torch.dtype
 ) -> torch.Tensor:
-    """A x, differentiable.
+    """Project, differentiably: A x.
 
     Args:
         volumes: (B, D, H, W).
-        lines: (cases, views, 5, rows, columns) as `SliceMaps.lines` gives them; where their gradient is wanted.
-        projector: A.
-        dtype: of the result.
+        lines: (cases, views, 5, rows, columns) as `SliceMaps.lines` gives them; None where no gradient with respect to
+            the geometry is wanted.
+        projector: the operator A.
+        dtype: dtype of the result.
 
     Returns:
         (B, views, rows, columns).
@@ -170,5 +171,5 @@ def apply(
 
 
 def apply_adjoint(images: torch.Tensor, lines: torch.Tensor | None, projector: BatchProjector) -> torch.Tensor:
-    """A' y, differentiable: (B, views, rows, columns) -> (B, D, H, W). Arguments as of `apply`."""
+    """Back-project, differentiably: A' y, (B, views, rows, columns) -> (B, D, H, W). Arguments as in `apply`."""
     return _BackProject.apply(images, lines, projector)

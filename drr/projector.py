@@ -1,4 +1,4 @@
-"""The public projector and its adjoint: argument checks, batches and the choice of a backend."""
+"""Project volumes and back-project images: argument checks, batches and the choice of a backend."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from conventions import InputError
 
 from . import linear_operator
-from .checks import check_finite, check_numbers, check_view, falls_beside
-from .geometry import Beam, ConeBeam, ParallelBeam
+from .checks import check_finite, check_numbers, check_view, misses_detector
+from .geometry import Beam, ConeBeam, ParallelBeam, detector_shape_of
 from .grid import VolumeGrid
 from .joseph import project_view
 from .linear_operator import BatchProjector
@@ -21,9 +21,9 @@ from .slices import SliceMaps, slice_maps
 from .tensor import geometry_tensor, views_of_tensor
 
 BACKENDS = ("auto", "reference", "eager", "compiled")
-"""`reference` is Joseph's method written to be read, with PyTorch's own gradient; `eager` the fast form in plain tensor
-operations; `compiled` the fast form as kernels that `torch.compile` makes, some seconds at first use; `auto` the faster
-of these two for the device and the view."""
+"""Implementations of the projector. `reference` is Joseph's method written to be read, with PyTorch's own gradient;
+`eager` the fast form in plain tensor operations; `compiled` the fast form as kernels of `torch.compile`, which takes
+some seconds at first use; `auto` the faster of these two for the device and the view."""
 
 
 def project(
@@ -41,17 +41,18 @@ def project(
         views: view objects with one detector shape, or a tensor (1 or B, views, 4, 3) as `geometry_tensor` makes it;
             gradients reach both `mu` and such a tensor.
         backend: one of `BACKENDS`.
-        detector_shape: (rows, columns); needed with a tensor only.
+        detector_shape: (rows, columns); needed with a geometry tensor only.
 
     Returns:
-        Line integrals (B, views, rows, columns), dimensionless: float64 of a float64 `mu`, else float32. The integral
+        Line integrals (B, views, rows, columns), dimensionless: float64 for a float64 `mu`, else float32. The integral
         runs along the whole line, also behind the detector.
 
     Raises:
         InputError: where shapes do not fit each other, a ray meets a value that is not finite, a source lies inside the
             volume, the volume reaches behind it, or the cone is too wide.
 
-    Warns of a view beside the volume.
+    Warns:
+        UserWarning: where the image of the volume misses the detector.
     """
     _check_backend(backend)
     check_numbers("mu", mu, (None, 1, *grid.shape))
@@ -73,21 +74,22 @@ def back_project(
     views: Sequence[Beam] | torch.Tensor,
     backend: str = "auto",
 ) -> torch.Tensor:
-    """The exact adjoint of `project`: what each voxel gives to an image, taken from the image.
+    """Spread images back along their rays: the exact adjoint of `project`.
 
-    Not an inverse: <project(mu), y> = <mu, back_project(y)>. Deterministic, the same bits in every run on a machine.
+    It is no inverse: <project(mu), y> = <mu, back_project(y)>. It is deterministic: every run on a machine gives the
+    same bits.
 
     Args:
         line_integrals: (B, views, rows, columns), floating point, on the CPU or a CUDA device.
-        grid: of the volume to make.
+        grid: grid of the result.
         views: view objects, or a tensor (1 or B, views, 4, 3); gradients reach both the images and such a tensor.
         backend: one of `BACKENDS`; "reference" has no gradient.
 
     Returns:
-        (B, 1, D, H, W) in mm times the unit of the images: float64 of float64 images, else float32.
+        (B, 1, D, H, W) in mm times the unit of the images: float64 for float64 images, else float32.
 
     Raises:
-        InputError: as `project`.
+        InputError: as in `project`.
     """
     _check_backend(backend)
     check_numbers("line_integrals", line_integrals, (None, None, None, None))
@@ -122,10 +124,8 @@ Views = tuple[Beam, ...] | torch.Tensor
 def _checked(
     views: Sequence[Beam] | torch.Tensor, detector_shape: Sequence[int] | None, batch: int
 ) -> tuple[Views, tuple[int, int]]:
-    """Views that fit the batch, and their detector's shape."""
-    if detector_shape is not None and (len(detector_shape) != 2 or min(detector_shape) < 1):
-        raise InputError(f"detector_shape must be two positive integers (rows, columns), got {detector_shape}")
-    asked = None if detector_shape is None else (int(detector_shape[0]), int(detector_shape[1]))
+    """Return views that fit the batch, and their detector's shape."""
+    asked = None if detector_shape is None else detector_shape_of(detector_shape)
     if isinstance(views, torch.Tensor):
         if views.ndim != 4 or views.shape[-2:] != (4, 3) or views.shape[1] == 0:
             raise InputError(f"a geometry tensor has the shape (B, views, 4, 3), got {tuple(views.shape)}")
@@ -145,20 +145,19 @@ def _checked(
 
 
 def _check_against_volume(views: Views, detector_shape: tuple[int, int], grid: VolumeGrid) -> None:
-    """Refuse views that cannot have made an image of the volume; warn the public function's caller of empty images."""
+    """Refuse views that cannot have produced an image of the volume; warn the caller of empty images."""
     cases = views_of_tensor(views, detector_shape) if isinstance(views, torch.Tensor) else (views,)
     for view in itertools.chain.from_iterable(cases):
         check_view(view, grid)
-        if falls_beside(view, grid):
+        if misses_detector(view, grid):
             warnings.warn(
-                f"the volume of {grid.size} mm falls beside the detector at {view.detector_centre} mm: "
-                "the image is empty",
+                f"the volume of {grid.size} mm misses the detector at {view.detector_centre} mm: the image is empty",
                 stacklevel=3,
             )
 
 
 def _exact(views: Views, device: torch.device) -> torch.Tensor:
-    """The views as a tensor (1 or B, V, 4, 3) of float64, in which positions are exact."""
+    """Return the views as a tensor (1 or B, V, 4, 3) of float64, in which positions are exact."""
     if isinstance(views, torch.Tensor):
         return views.to(device, torch.float64)
     return geometry_tensor(views, torch.float64, device)
@@ -166,7 +165,7 @@ def _exact(views: Views, device: torch.device) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _maps_of_objects(views: tuple[Beam, ...], grid: VolumeGrid, device: torch.device) -> tuple[SliceMaps, ...]:
-    """The maps of view objects, kept for the next call with the same ones."""
+    """Return the slice maps of view objects, kept for the next call with the same views."""
     shape = views[0].detector_shape
     return tuple(slice_maps(view, grid, shape) for view in _exact(views, device)[0])
 
@@ -174,7 +173,7 @@ def _maps_of_objects(views: tuple[Beam, ...], grid: VolumeGrid, device: torch.de
 def _operator(
     views: Views, grid: VolumeGrid, detector_shape: tuple[int, int], backend: str, device: torch.device
 ) -> tuple[torch.Tensor | None, BatchProjector]:
-    """The rays, where their gradient is wanted, and the operator."""
+    """Return the rays, where their gradient is wanted, and the operator."""
     if not isinstance(views, torch.Tensor):
         return None, BatchProjector(grid, (_maps_of_objects(views, grid, device),), backend)
     geometry = _exact(views, device)
@@ -188,7 +187,7 @@ def _operator(
 def _project_reference(
     volumes: torch.Tensor, grid: VolumeGrid, geometry: torch.Tensor, detector_shape: tuple[int, int]
 ) -> torch.Tensor:
-    """(B, D, H, W) -> (B, V, rows, columns), every view of every case by the reference."""
+    """Project every view of every case with the reference: (B, D, H, W) -> (B, V, rows, columns)."""
     if geometry.shape[0] == 1:
         return torch.stack([project_view(volumes, grid, view, detector_shape) for view in geometry[0]], dim=1)
     return torch.stack(
@@ -202,7 +201,7 @@ def _project_reference(
 def _back_project_reference(
     images: torch.Tensor, grid: VolumeGrid, geometry: torch.Tensor, detector_shape: tuple[int, int]
 ) -> torch.Tensor:
-    """The adjoint as the gradient of the reference; not differentiable again."""
+    """Compute the adjoint as the gradient of the reference; it is not differentiable again."""
     with torch.enable_grad():
         volumes = torch.zeros(len(images), *grid.shape, dtype=images.dtype, device=images.device, requires_grad=True)
         projected = _project_reference(volumes, grid, geometry.detach(), detector_shape)

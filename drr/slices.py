@@ -1,4 +1,4 @@
-"""How the rays of a view cross the slices of a volume: the geometry that every fast projector computes with.
+"""Describe how the rays of a view cross the slices of a volume, the basis of every fast projector.
 
 A pixel (row, column) and the point where its ray meets slice k of the volume are related by a homography, and the
 homographies of successive slices differ by a constant matrix: (u, v, 1) ~ (start + k step) (row, column, 1), with u and
@@ -24,38 +24,38 @@ from .grid import VolumeGrid
 T = TypeVar("T")
 
 TIE = 1e-9
-"""Relative difference below which two axes are the same to march along."""
+"""Largest relative difference at which two axes are equally good to march along."""
 
 FLATTEST = 1e-3
-"""Voxels that a ray must at least advance along the marching axis, relative to the fastest one."""
+"""Smallest advance of a ray along the marching axis in voxels, relative to the fastest one."""
 
 NEGLIGIBLE = 1e-9
-"""Voxels by which a ray may stray before its row and its column are no longer independent."""
+"""Largest distance in voxels by which a ray may stray while its row and its column count as independent."""
 
 BLOCK_SHARE = 12
-"""The fast paths work on blocks of slices that need this part of a volume's memory at a time."""
+"""Ratio of a volume's memory to that of a block of slices: the fast paths work on one block at a time."""
 
 SMALLEST_BLOCK = 2**16
-"""Elements below which cutting a block further would cost more time than it saves memory."""
+"""Smallest number of elements in a block; smaller blocks would cost more time than they save memory."""
 
 
 def is_parallel(view: torch.Tensor) -> bool:
-    """Whether a view (4, 3) has its source at infinity, as `geometry_tensor` writes a `ParallelBeam`."""
+    """Return whether a view (4, 3) has its source at infinity, as `geometry_tensor` writes a `ParallelBeam`."""
     return float((view[0] - view[1]).detach().norm()) > AT_INFINITY_MM
 
 
 def dominant_axis(corner_rays: torch.Tensor, spacing: torch.Tensor) -> int:
-    """The axis (of D, H, W) to march along: the one of which every ray of the view crosses most voxels.
+    """Choose the axis (of D, H, W) to march along: the one along which every ray of the view crosses the most voxels.
 
     Args:
         corner_rays: directions of the rays to the detector's corners, (N, 3) in mm; all others lie between them.
-        spacing: of the voxels in mm, (3).
+        spacing: spacing of the voxels in mm, (3).
 
     Returns:
         The axis; the first one where several are equal, as at 45 degrees.
 
     Raises:
-        InputError: where the cone is so wide that along every axis some ray turns back or runs across it.
+        InputError: where the cone is so wide that along every axis some ray turns back or runs across.
     """
     voxels = corner_rays.detach() / spacing
     voxels = voxels / voxels.abs().amax()
@@ -71,15 +71,15 @@ def dominant_axis(corner_rays: torch.Tensor, spacing: torch.Tensor) -> int:
 
 @dataclass(frozen=True, eq=False)
 class SliceMaps:
-    """The homographies of one view. Tensors are float64, so that positions stay exact to 1e-12 voxels.
+    """Homographies of one view. Tensors are float64, so that positions stay exact to 1e-12 voxels.
 
     Args:
-        along: the axis (of D, H, W) that is marched along.
+        along: axis (of D, H, W) that is marched along.
         shape: voxels along (slices, u, v).
         detector_shape: (rows, columns).
-        start: (3, 3), from (row, column, 1) to (u, v, 1) on slice 0.
-        step: (3, 3), added from slice to slice; its last row is zero.
-        length: (rows, columns), mm of ray between two slices.
+        start: homography (3, 3) from (row, column, 1) to (u, v, 1) on slice 0.
+        step: matrix (3, 3) that is added from slice to slice; its last row is zero.
+        length: length of each ray between two slices in mm, (rows, columns).
     """
 
     along: int
@@ -91,26 +91,26 @@ class SliceMaps:
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def keep(self, key: Hashable, make: Callable[[], T]) -> T:
-        """A table of this view, made when first asked for and kept as long as the view's maps are."""
+        """Return a table of this view, made at the first call and kept as long as the view's maps are."""
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
 
     @property
     def across(self) -> tuple[int, int]:
-        """The two axes (of D, H, W) across the slices, u and v."""
+        """Axes (of D, H, W) across the slices, u and v."""
         u, v = (axis for axis in range(3) if axis != self.along)
         return u, v
 
     def detached(self) -> SliceMaps:
-        """The same numbers without their gradient."""
+        """Return the same numbers without their gradient."""
         return replace(self, start=self.start.detach(), step=self.step.detach(), length=self.length.detach())
 
     def blocks(self, per_slice: int) -> Iterator[tuple[int, int]]:
-        """Cut the slices into blocks whose working memory is small beside the volume's.
+        """Cut the slices into blocks whose working memory is small compared with the volume's.
 
         Args:
-            per_slice: elements that one slice needs.
+            per_slice: number of elements that one slice needs.
 
         Yields:
             First slice and number of slices of each block.
@@ -121,7 +121,7 @@ class SliceMaps:
             yield first, min(count, slices - first)
 
     def lines(self) -> torch.Tensor:
-        """Every ray as numbers: (5, rows, columns) with u and v on slice 0, their steps, and the length."""
+        """Return every ray as numbers: (5, rows, columns) with u and v on slice 0, their steps, and the length."""
         rows, columns = (torch.arange(n, dtype=self.start.dtype, device=self.start.device) for n in self.detector_shape)
         numerators = (self.start[0], self.start[1], self.step[0], self.step[1], self.start[2])
         u, v, u_step, v_step, w = (a * rows[:, None] + (b * columns + c) for a, b, c in numerators)
@@ -134,12 +134,12 @@ class SliceMaps:
 
     @cached_property
     def pixel_axes(self) -> tuple[int, int] | None:
-        """The detector axes (0 rows, 1 columns) that u and v depend on; None where they are not separable."""
+        """Detector axes (0 rows, 1 columns) that u and v depend on; None where they are not separable."""
         rows, columns = self.detector_shape
         extent = torch.tensor([rows, columns], dtype=self.start.dtype, device=self.start.device)
         depth = float(self.start[2, 2].abs())
         reach = (self.start[:, :2].abs() + self.shape[0] * self.step[:, :2].abs()) * extent / depth
-        # reach[2] is relative to the depth: it moves a ray by that part of its index.
+        # reach[2] is relative to the depth: it moves a ray by that fraction of its index.
         if float(reach[2].max()) * max(self.shape) > NEGLIGIBLE:
             return None
         for u, v in ((0, 1), (1, 0)):
@@ -148,7 +148,7 @@ class SliceMaps:
         return None
 
     def positions(self, across: int) -> torch.Tensor:
-        """Where rays cross the slices along u (0) or v (1), of a separable view: (slices, pixels along its axis)."""
+        """Find where a separable view's rays cross the slices along u (0) or v (1): (slices, pixels along its axis)."""
         assert self.pixel_axes is not None
         axis = self.pixel_axes[across]
         pixel = torch.arange(self.detector_shape[axis], dtype=self.start.dtype, device=self.start.device)
@@ -157,9 +157,9 @@ class SliceMaps:
         return (first + slices[:, None] * step) / self.start[2, 2]
 
     def homographies(self) -> torch.Tensor:
-        """From pixels to each slice: (slices, 3, 3), w = 1 at the detector's middle.
+        """Return the homographies from pixels to each slice: (slices, 3, 3), w = 1 at the detector's middle.
 
-        Both are counted from the middle (`n // 2`), where float32 has the most digits left for the fraction.
+        Pixels and voxels are counted from the middle (`n // 2`), where float32 has most digits left for the fraction.
         """
         rows, columns = (n // 2 for n in self.detector_shape)
         u, v = (n // 2 for n in self.shape[1:])
@@ -171,10 +171,10 @@ class SliceMaps:
 
 
 def slice_maps(view: torch.Tensor, grid: VolumeGrid, detector_shape: tuple[int, int]) -> SliceMaps:
-    """The homographies of a view, differentiable in the view.
+    """Work out the homographies of a view, differentiable in the view.
 
     Args:
-        view: (4, 3) float64, in mm, LPS, as in `geometry_tensor`.
+        view: source, detector centre and steps, (4, 3) float64 in mm, LPS, as in `geometry_tensor`.
         grid: the volume's grid.
         detector_shape: (rows, columns).
     """
@@ -220,7 +220,7 @@ def slice_maps(view: torch.Tensor, grid: VolumeGrid, detector_shape: tuple[int, 
 
 
 def write(target: torch.Tensor, block: torch.Tensor, add: bool) -> None:
-    """Put a block in its place, over what is there or on top of it."""
+    """Write a block to its place, or add it to what is there."""
     if add:
         target.add_(block)
     else:

@@ -1,4 +1,4 @@
-"""Views as one tensor, and back: the form that the projector, jittered samples and geometry-aware networks take."""
+"""Convert views to one tensor and back: the form that jittered samples and geometry-aware networks take."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch
 
 from conventions import InputError
 
-from .geometry import AT_INFINITY_MM, Beam, ConeBeam, ParallelBeam
+from .geometry import AT_INFINITY_MM, Beam, ConeBeam, ParallelBeam, detector_shape_of
 
 PARALLEL_SOURCE_MM = 1e8
-"""Where a geometry tensor puts the source of a parallel beam: so far that float32 keeps its direction to 1e-7."""
+"""Distance at which a geometry tensor puts the source of a parallel beam: float32 keeps its direction to 1e-7."""
 
 
 def geometry_tensor(
     views: Sequence[Beam], dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
 ) -> torch.Tensor:
-    """Views as numbers, as the projector and geometry-aware networks take them.
+    """Write views as numbers, as the projector and geometry-aware networks take them.
 
     Args:
         views: one or more views.
-        dtype: of the result.
-        device: of the result.
+        dtype: dtype of the result.
+        device: device of the result.
 
     Returns:
         (1, views, 4, 3) in mm, LPS: source, detector centre, column step, row step. Broadcasts over a batch. The source
@@ -41,7 +41,7 @@ def geometry_tensor(
 
 
 def views_of_tensor(geometry: torch.Tensor, detector_shape: Sequence[int]) -> tuple[tuple[Beam, ...], ...]:
-    """The way back from `geometry_tensor`.
+    """Rebuild view objects from what `geometry_tensor` wrote.
 
     Args:
         geometry: (B, views, 4, 3) in mm, LPS.
@@ -55,10 +55,8 @@ def views_of_tensor(geometry: torch.Tensor, detector_shape: Sequence[int]) -> tu
     """
     if geometry.ndim != 4 or geometry.shape[-2:] != (4, 3):
         raise InputError(f"a geometry tensor has the shape (B, views, 4, 3), got {tuple(geometry.shape)}")
-    return tuple(
-        tuple(_beam(rows, (int(detector_shape[0]), int(detector_shape[1]))) for rows in case)
-        for case in geometry.detach().cpu().double().tolist()
-    )
+    shape = detector_shape_of(detector_shape)
+    return tuple(tuple(_beam(rows, shape) for rows in case) for case in geometry.detach().cpu().double().tolist())
 
 
 def _beam(rows: list[list[float]], detector_shape: tuple[int, int]) -> Beam:
@@ -91,16 +89,16 @@ def perturb_geometry(
     shift_columns: torch.Tensor | float = 0.0,
     shift_rows: torch.Tensor | float = 0.0,
 ) -> torch.Tensor:
-    """Views that are slightly off, as real ones are; differentiable.
+    """Move views slightly, as real ones are off; differentiable.
 
     Args:
         geometry: (B, views, 4, 3) in mm, LPS.
-        sdd: added to the source-detector distance in mm; this and the others are one number or (B, views).
-        sod: added to the source-isocentre distance in mm.
+        sdd: change of the source-detector distance in mm; this and the others are one number or (B, views).
+        sod: change of the source-isocentre distance in mm.
         angle: turn of source and detector about the patient's long axis (z) in degrees.
-        tilt: degrees by which the beam points to the head.
-        shift_columns: move of source and detector along the image's columns direction (to its right) in mm.
-        shift_rows: move of source and detector down the image in mm.
+        tilt: degrees by which the beam points towards the head.
+        shift_columns: shift of source and detector to the right of the image in mm.
+        shift_rows: shift of source and detector down the image in mm.
 
     Returns:
         (B, views, 4, 3).
@@ -119,7 +117,7 @@ def perturb_geometry(
     centre = source + (distance + amount(sdd)) * beam
     vectors = [source, centre, column_step, row_step]
     up = source.new_tensor([0.0, 0.0, 1.0]).expand_as(source)
-    across = torch.linalg.cross(beam, up, dim=-1)  # about which a turn takes the beam to the head
+    across = torch.linalg.cross(beam, up, dim=-1)  # axis about which a turn takes the beam to the head
     width = across.norm(dim=-1, keepdim=True)
     across = torch.where(width > 1e-6, across / width.clamp(min=1e-6), right)
     for axis, degrees in ((across, amount(tilt)), (up, amount(angle))):
@@ -128,6 +126,6 @@ def perturb_geometry(
 
 
 def _turned(vector: torch.Tensor, axis: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Rodrigues' rotation of vectors (..., 3) about unit axes by angles (..., 1) in radians."""
+    """Turn vectors (..., 3) about unit axes by angles (..., 1) in radians, by Rodrigues' formula."""
     along = (axis * vector).sum(dim=-1, keepdim=True) * axis
     return along + torch.cos(angle) * (vector - along) + torch.sin(angle) * torch.linalg.cross(axis, vector, dim=-1)

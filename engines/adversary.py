@@ -1,4 +1,4 @@
-"""The discriminator's part of the training of a GAN: what it costs the generator, and its own loss."""
+"""Pair a discriminator with its optimiser, its schedule and its losses."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from conventions import expand_views
+from conventions import InputError, View, expand_views
 
 from .distributed import bare
 from .image_pool import ImagePool
 
 ADVERSARIAL = "adversarial"
 FEATURE_MATCHING = "feature_matching"
-"""Names of the generator's terms that the discriminator gives."""
+"""Names of the generator's loss terms that the discriminator computes."""
 
 
 class Adversary:
-    """A discriminator with its optimiser and its losses.
+    """A discriminator with its optimiser, its schedule and its losses.
 
-    A conditional one sees the radiographs, each repeated along its ray axis, before the volume:
-    (B, views + 1, D, H, W).
+    A conditional discriminator sees the PA and the lateral radiograph, or the PA alone, each repeated along its rays,
+    in front of the volume: (B, views + 1, D, H, W).
 
     Args:
-        discriminator: scores volumes; `DistributedDataParallel` where there are several processes.
-        optimizer: the discriminator's.
+        discriminator: network that scores volumes; in `DistributedDataParallel` where there are several processes.
+        optimizer: optimiser of the discriminator.
         loss: `(scores, target_is_real, for_discriminator) -> scalar`, for example `losses.LSGANLoss`.
-        weight: of the adversarial loss in both steps; the paper's 0.1.
+        weight: weight of the adversarial loss in both steps; 0.1 in the paper.
         conditional: whether the discriminator sees the radiographs.
-        warmup_steps: iterations at the start in which the discriminator learns, but the generator is not yet judged.
-        image_pool: mixes earlier predictions into what the discriminator is shown as false; None shows the new ones.
+        warmup_steps: iterations at the start in which the discriminator learns but does not judge the generator.
+        image_pool: mixes earlier predictions into those shown to the discriminator; None shows the new ones.
         feature_matching_loss: `(features of the prediction, features of the truth) -> scalar`, for example
-            `losses.FeatureMatchingLoss`; the discriminator's `features` gives them.
-        feature_matching_weight: its weight; 0 leaves it out, as the paper does.
-        crop: side in voxels of a random cube that is judged in place of the whole volume, to save memory; None judges
-            all of it. The prediction and the truth of a step are cut alike.
+            `losses.FeatureMatchingLoss`; the discriminator's `features` computes them.
+        feature_matching_weight: weight of this loss; 0 leaves it out, as the paper does.
+        crop: side in voxels of a random cube that is judged instead of the whole volume, to save memory; the
+            prediction and the truth of a step are cropped to the same cube. None judges the whole volume.
+        lr_scheduler: schedule of the discriminator's learning rate, stepped by the trainer after every epoch.
 
     Raises:
         ValueError: where a weight comes without its loss.
@@ -55,6 +56,7 @@ class Adversary:
         feature_matching_loss: Callable[..., torch.Tensor] | None = None,
         feature_matching_weight: float = 0.0,
         crop: int | None = None,
+        lr_scheduler: Any = None,
     ) -> None:
         if feature_matching_weight and feature_matching_loss is None:
             raise ValueError("feature_matching_weight needs feature_matching_loss")
@@ -68,19 +70,28 @@ class Adversary:
         self.feature_matching_loss = feature_matching_loss
         self.feature_matching_weight = feature_matching_weight
         self.crop = crop
+        self.lr_scheduler = lr_scheduler
 
     def seen(self, image: torch.Tensor, *volumes: torch.Tensor) -> list[torch.Tensor]:
-        """What the discriminator is shown of each volume of one step.
+        """Return the part of each volume of one step that the discriminator is shown.
 
         Args:
             image: radiographs (B, views, rows, columns).
             volumes: (B, 1, D, H, W) each.
 
         Returns:
-            (B, channels, d, h, w) each, the same place of all.
+            (B, channels, d, h, w) each, all cropped to the same place.
+
+        Raises:
+            InputError: where the discriminator is conditional and there are more than two views.
         """
         shown = list(volumes)
         if self.conditional:
+            if image.shape[1] > len(View):
+                raise InputError(
+                    "a conditional discriminator needs a PA and a lateral radiograph, or a PA alone, and this run has "
+                    f"{image.shape[1]} views; give --adversary::conditional False --discriminator_def::in_channels 1"
+                )
             lifted = expand_views(image, volumes[0].shape[2])
             shown = [torch.cat([lifted, volume], dim=1) for volume in volumes]
         if self.crop is None:
@@ -90,7 +101,7 @@ class Adversary:
         return [volume[..., z, y, x] for volume in shown]
 
     def judge(self, image: torch.Tensor, fake: torch.Tensor, real: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
-        """The terms of the generator's loss.
+        """Compute the generator's loss terms.
 
         Args:
             image: radiographs (B, views, rows, columns).
@@ -104,7 +115,7 @@ class Adversary:
         if step <= self.warmup_steps:
             names = [ADVERSARIAL] + [FEATURE_MATCHING] * bool(self.feature_matching_weight)
             return {name: fake.new_zeros(()) for name in names}
-        judge = bare(self.discriminator)  # it is frozen: there are no gradients of its own to exchange
+        judge = bare(self.discriminator)  # frozen, so it has no gradients of its own to exchange
         if not self.feature_matching_weight:
             scores = judge(*self.seen(image, fake))
             return {ADVERSARIAL: self._weighted(scores, target_is_real=True, for_discriminator=False)}
@@ -120,7 +131,7 @@ class Adversary:
         }
 
     def own_loss(self, image: torch.Tensor, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """The discriminator's own loss, weighted.
+        """Compute the discriminator's own loss, weighted.
 
         Args:
             image: radiographs (B, views, rows, columns).
@@ -134,20 +145,26 @@ class Adversary:
         return loss + self._weighted(self.discriminator(shown_fake), target_is_real=False, for_discriminator=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Discriminator, optimiser and pool."""
-        state = {"discriminator": bare(self.discriminator).state_dict(), "optimizer": self.optimizer.state_dict()}
-        return state if self.image_pool is None else {**state, "image_pool": self.image_pool.state_dict()}
+        """Return the state of the discriminator, its optimiser and, where there are any, its schedule and pool."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken.
+        """Continue from where `state_dict` was called.
 
         Raises:
-            KeyError: where one has an image pool and the other has none.
+            KeyError: where this adversary has a schedule or a pool and the state has none.
         """
-        bare(self.discriminator).load_state_dict(state["discriminator"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.image_pool is not None:
-            self.image_pool.load_state_dict(state["image_pool"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {
+            "discriminator": bare(self.discriminator),
+            "optimizer": self.optimizer,
+            "lr_scheduler": self.lr_scheduler,
+            "image_pool": self.image_pool,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _weighted(self, scores: Any, target_is_real: bool, for_discriminator: bool) -> torch.Tensor:
         scores = [scale.float() for scale in scores] if isinstance(scores, list) else scores.float()

@@ -1,4 +1,4 @@
-"""Training of CycleGAN between real films and radiographs computed of CTs."""
+"""Train CycleGAN between films and DRRs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from conventions import Keys
+
 from .distributed import bare, exchanging
 from .image_pool import ImagePool
 from .steps import wide
-from .translator_trainer import BOTH_WAYS, DOMAINS, DRR, REAL, Images, TranslatorTrainer
+from .translator_trainer import BOTH_WAYS, DOMAINS, Images, TranslatorTrainer
 
 JOINED_ON = ("cuda",)
-"""Devices on which one batch of two images is faster than two of one; on a CPU it was measured to be slower."""
+"""Devices on which one batch of two images is faster than two batches of one; measured to be slower on CPUs."""
 
 
 class CycleGANTrainer(TranslatorTrainer):
@@ -28,33 +30,32 @@ class CycleGANTrainer(TranslatorTrainer):
     In each iteration all translations are made once; both generators are stepped together with the discriminators
     frozen; then both discriminators are stepped together, on translations made before the generators' update, or on
     earlier ones from a pool of each domain (Zhu et al., ICCV 2017). Every weighted term stands in `state.output` under
-    its name: `adversarial_*`, `cycle_*`, `identity_*`, `structure_*` and `discriminator_*`, each of the domain in which
-    it is taken, beside `loss`, the sum of the generators' terms; `polarity`; and, in [-1, 1], the images `real` and
-    `drr` and their translations `fake_real` and `fake_drr`.
+    its name: `adversarial_*`, `cycle_*`, `identity_*`, `structure_*` and `discriminator_*`, each with the domain in
+    which it is computed, next to `loss`, the sum of the generators' terms; `polarity`; and, in [-1, 1], the images
+    `real` and `drr` and their translations `fake_real` and `fake_drr`.
 
-    On a GPU a generator's two inputs that do not depend on each other go through it in one batch, and so do a
-    discriminator's real and false images: instance norm works on each image alone, so nothing but rounding changes.
-    Networks with batch norms are called for each of them, and so are all on a CPU, where one batch is slower.
+    On a GPU, two inputs of a generator that do not depend on each other are joined into one batch, and so are the real
+    and the false images of a discriminator: instance norm works on each image alone, so nothing but rounding changes.
+    Networks with batch norms are called once for each input, and so are all networks on a CPU, where that is faster.
 
     Args:
-        device: where to run.
+        device: device to train on.
         max_epochs: number of epochs.
-        train_data_loader: batches with `real` and `drr`, (B, 1, rows, columns) each in [0, 1], bright = dense, which
-            have nothing to do with each other.
+        train_data_loader: unpaired batches with `real` and `drr`, (B, 1, rows, columns) each in [0, 1], bright = dense.
         to_drr: generator from films to DRRs, of images in [-1, 1]: the one that is used afterwards. This and the other
             networks may be in `DistributedDataParallel`.
         to_real: generator from DRRs to films.
-        drr_discriminator: tells DRRs from translated films.
-        real_discriminator: tells films from translated DRRs.
-        optimizer: of both generators.
-        discriminator_optimizer: of both discriminators.
+        drr_discriminator: discriminator between DRRs and translated films.
+        real_discriminator: discriminator between films and translated DRRs.
+        optimizer: optimiser of both generators.
+        discriminator_optimizer: optimiser of both discriminators.
         adversarial_loss: `(scores, target_is_real, for_discriminator) -> scalar`, for example `losses.LSGANLoss`.
         cycle_loss: `(images, cycled, unchanged) -> {name: weighted scalar}` with an attribute `identity`, which is 0
             where `unchanged` is not needed, for example `losses.CycleLoss`.
         pools: domain -> pool of translated images of that domain; None shows the new ones.
         structure_loss: `(image, translation) -> scalar`, for example `losses.GradientCorrelationLoss`.
-        structure_weight: its weight; 0 leaves it out, as the paper does.
-        options: `ema` (of `to_drr`), `accumulation_steps`, `clip_norm`, `precision` and others of `TranslatorTrainer`.
+        structure_weight: weight of this loss; 0 leaves it out, as the paper does.
+        **options: all other arguments as in `TranslatorTrainer`; `ema` averages `to_drr`.
 
     Raises:
         ValueError: where a weight comes without its loss.
@@ -81,12 +82,20 @@ class CycleGANTrainer(TranslatorTrainer):
     ) -> None:
         if structure_weight and structure_loss is None:
             raise ValueError("structure_weight needs structure_loss")
+        pools = {name: ImagePool(0) for name in DOMAINS} if pools is None else dict(pools)
         super().__init__(
             device,
             max_epochs,
             train_data_loader,
-            generators={REAL: to_real, DRR: to_drr},
-            discriminators={REAL: real_discriminator, DRR: drr_discriminator},
+            generators={Keys.REAL: to_real, Keys.DRR: to_drr},
+            discriminators={Keys.REAL: real_discriminator, Keys.DRR: drr_discriminator},
+            parts={
+                "to_drr": to_drr,
+                "to_real": to_real,
+                "drr_discriminator": drr_discriminator,
+                "real_discriminator": real_discriminator,
+                **{f"{name}_pool": pool for name, pool in pools.items()},
+            },
             network=to_drr,
             optimizer=optimizer,
             discriminator_optimizer=discriminator_optimizer,
@@ -94,12 +103,12 @@ class CycleGANTrainer(TranslatorTrainer):
             **options,
         )
         self.cycle_loss: Any = cycle_loss
-        self.pools = dict(pools) if pools is not None else {name: ImagePool(0) for name in DOMAINS}
+        self.pools = pools
         self.structure_loss = structure_loss
         self.structure_weight = structure_weight
 
     def _translate(self, images: Images) -> tuple[Images, Images, Images | None]:
-        """Translations, each by the domain it is now of; images there and back; images to their own domain."""
+        """Return translations by the domain they now belong to; images there and back; images to their own domain."""
         identity = bool(self.cycle_loss.identity)
         fakes, unchanged = {}, {}
         for name, other in BOTH_WAYS:
@@ -110,7 +119,7 @@ class CycleGANTrainer(TranslatorTrainer):
         return fakes, cycled, unchanged if identity else None
 
     def _steps(self, images: Images, last: bool, share: float) -> None:
-        """One step of both generators, then one of both discriminators."""
+        """Step both generators, then both discriminators."""
         self.state.output = dict(images)
         # Frozen, so that the generators' step leaves no gradients in them.
         self.discriminators.requires_grad_(False)
@@ -143,7 +152,7 @@ class CycleGANTrainer(TranslatorTrainer):
 
 
 def _together(network: nn.Module, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
-    """What a network makes of several inputs, in one call where that gives the same."""
+    """Apply a network to several inputs, in one call where that gives the same."""
     if inputs[0].device.type not in JOINED_ON or any(isinstance(module, _BatchNorm) for module in network.modules()):
         return [network(image) for image in inputs]
     return network(torch.cat(list(inputs))).split([len(image) for image in inputs])

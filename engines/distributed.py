@@ -1,4 +1,4 @@
-"""Several processes that train or evaluate together, one a device."""
+"""Train or evaluate in several processes together, one for each device."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from conventions import InputError, check_run
+from conventions import InputError
+from storage import check_run
 
 
 def join_processes(device: str | torch.device) -> None:
     """Join the other processes that torchrun started: by NCCL where they compute on GPUs, by gloo where on CPUs.
 
-    Of all but the first, what goes well is not logged. A group that is there already is used as it is.
+    All processes but the first log warnings and errors alone. An existing group is used as it is.
 
     Args:
-        device: where this process computes.
+        device: device on which this process computes.
 
     Raises:
-        InputError: where this process was not started by torchrun, its device is not there, or all would write one
-            MLflow store.
+        InputError: where this process was not started by torchrun, its device is not available, or all processes would
+            write one MLflow store.
     """
     if dist.is_initialized():
         return
     if not dist.is_torchelastic_launched():
         raise InputError(
-            "a multi_gpu configuration is for several processes; start them with torchrun --nproc_per_node GPUS "
+            "a multi_gpu configuration needs several processes; start them with torchrun --nproc_per_node GPUS "
             "-m monai.bundle run ..., or leave it out"
         )
     if any(word.startswith("--tracking") for word in sys.argv):
@@ -43,8 +44,8 @@ def join_processes(device: str | torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    # MONAI's metrics go through ignite, which asks all processes when it is first used: now, while none is ahead. In a
-    # SLURM job it takes SLURM's local rank, which is 0 in all that torchrun started.
+    # Ignite, which MONAI's metrics use, synchronises all processes on its first use: now, while none is ahead. In a
+    # SLURM job it takes SLURM's local rank, which is 0 in every process that torchrun started.
     os.environ["SLURM_LOCALID"] = os.environ["LOCAL_RANK"]
     idist.sync()
     if dist.get_rank() > 0:
@@ -52,7 +53,7 @@ def join_processes(device: str | torch.device) -> None:
 
 
 def bare(module: Any) -> Any:
-    """A network without the wrapper that exchanges its gradients; anything else as it is."""
+    """Return a network without the wrapper that exchanges its gradients; anything else as it is."""
     return module.module if isinstance(module, DistributedDataParallel) else module
 
 
@@ -60,9 +61,9 @@ def call(network: nn.Module, method: str, *inputs: torch.Tensor) -> Any:
     """Call a method of a network other than `forward` so that its gradients are exchanged as after `forward`.
 
     Args:
-        network: bare, or in `DistributedDataParallel`, which looks after calls of `forward` alone.
+        network: bare, or in `DistributedDataParallel`, which only exchanges gradients after calls of `forward`.
         method: name of the method.
-        inputs: of the method.
+        inputs: arguments of the method.
     """
     plain = bare(network)
     if plain is network:
@@ -75,7 +76,7 @@ def call(network: nn.Module, method: str, *inputs: torch.Tensor) -> Any:
 
 
 def exchanging(network: nn.Module, wanted: bool) -> AbstractContextManager[None]:
-    """Where a network runs forward and back: leaves out the exchange of gradients until it is wanted."""
+    """Return the context of a forward and backward pass, in which gradients are exchanged only if wanted."""
     if isinstance(network, DistributedDataParallel) and not wanted:
         return network.no_sync()
     return nullcontext()

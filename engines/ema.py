@@ -1,4 +1,4 @@
-"""A running average of weights."""
+"""Keep a running average of weights."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 class ExponentialAverage(AveragedModel):
     """Exponential moving average of a network's weights, in `module`; buffers are averaged too.
 
-    Early in training it forgets faster, with the decay (1 + n) / (10 + n) after n updates, so that it is of use in a
+    Early in training it forgets faster, with the decay (1 + n) / (10 + n) after n updates, so that it is useful in a
     short run as well.
 
     Args:
-        network: whose weights to average.
-        decay: of the average; 0 keeps a copy of the weights as they are.
+        network: network whose weights to average.
+        decay: decay of the average; 0 keeps a copy of the weights as they are.
 
     Raises:
         InputError: where the decay is not in [0, 1).
@@ -29,7 +29,7 @@ class ExponentialAverage(AveragedModel):
 
     def __init__(self, network: nn.Module, decay: float = 0.999) -> None:
         if not 0 <= decay < 1:
-            raise InputError(f"ema_decay is {decay}; give a number from 0 (no average) to below 1")
+            raise InputError(f"the decay of the average is {decay}; give a number from 0 (no average) to below 1")
         super().__init__(bare(network), multi_avg_fn=self._average, use_buffers=True)
         self.decay = decay
         self.requires_grad_(False)
@@ -43,5 +43,5 @@ class ExponentialAverage(AveragedModel):
             torch._foreach_copy_(averaged, current)
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Take the weights of a step in."""
+        """Add the weights after a step to the average."""
         super().update_parameters(bare(model))

@@ -1,4 +1,4 @@
-"""A pool of earlier generated images, for the discriminator."""
+"""Keep earlier generated images for the discriminator."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 
 
 class ImagePool:
-    """Shows the discriminator a mix of new and earlier images (Shrivastava et al. 2017), in any number of dimensions.
+    """Mix of new and earlier images for the discriminator (Shrivastava et al. 2017), in any number of dimensions.
 
     While it is not full, an image is kept and shown. After that, one time in two, an earlier image is shown in its
-    place and the new one kept. Drawn from a generator of its own, so that a run can be resumed.
+    place and the new one kept. It has a random generator of its own, so that a run can be resumed.
 
     Args:
-        size: images to keep; 0 shows every image as it is.
-        seed: of the draws.
+        size: number of images to keep; 0 shows every image as it is.
+        seed: seed of the draws.
     """
 
     def __init__(self, size: int, seed: int = 0) -> None:
@@ -25,13 +25,13 @@ class ImagePool:
         self.images: list[torch.Tensor] = []
 
     def query(self, images: torch.Tensor) -> torch.Tensor:
-        """Show and keep.
+        """Return the images to show, and keep some of the new ones.
 
         Args:
             images: (B, channels, *size), without gradients.
 
         Returns:
-            As many images, new or earlier ones.
+            The same number of images, new or earlier ones.
         """
         if self.size == 0:
             return images
@@ -48,11 +48,11 @@ class ImagePool:
         return shown
 
     def state_dict(self) -> dict[str, Any]:
-        """The images and the generator, as tensors and numbers."""
+        """Return the images and the random generator, as tensors and numbers."""
         version, numbers, _ = self.random.getstate()
         return {"images": list(self.images), "version": version, "numbers": list(numbers)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Continue from the point at which `state_dict` was called."""
         self.images = list(state["images"])
         self.random.setstate((state["version"], tuple(state["numbers"]), None))

@@ -1,4 +1,4 @@
-"""Numbers of fewer bits, with what fp16 needs against underflow."""
+"""Train in fewer bits, with the gradient scaling that fp16 needs against underflow."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.optim import Optimizer
 from conventions import InputError
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""Name -> the type that autocast computes in."""
+"""Name -> type in which autocast computes."""
 
 
 class Precision:
     """Autocast and gradient scaling for one or more optimisers.
 
     Args:
-        name: a key of `PRECISIONS`. bf16 needs no scaling; fp16 scales gradients, one scale an optimiser.
+        name: a key of `PRECISIONS`. bf16 needs no scaling; fp16 scales gradients, with one scale for each optimiser.
         device_type: "cuda" or "cpu".
         optimizers: name -> optimiser.
 
@@ -36,15 +36,15 @@ class Precision:
         self.scalers = {key: torch.amp.GradScaler(device_type, enabled=name == "fp16") for key in optimizers}
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Where networks run."""
+        """Return the context in which networks run."""
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
 
     def backward(self, optimizer: str, loss: torch.Tensor) -> None:
-        """Gradients of a loss, scaled."""
+        """Compute the gradients of a loss, scaled."""
         self.scalers[optimizer].scale(loss).backward()
 
     def step(self, optimizer: str, parameters: Iterable[torch.nn.Parameter], clip_norm: float | None = None) -> None:
-        """Step an optimiser on unscaled gradients, clipped to a norm; fp16 leaves out a step that overflowed."""
+        """Step an optimiser on unscaled gradients, clipped to a norm; in fp16 a step that overflowed is skipped."""
         scaler = self.scalers[optimizer]
         if clip_norm is not None:
             scaler.unscale_(self.optimizers[optimizer])
@@ -53,11 +53,11 @@ class Precision:
         scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """The scales."""
+        """Return the gradient scales."""
         return {key: scaler.state_dict() for key, scaler in self.scalers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with scales."""
+        """Restore the gradient scales."""
         for key, scaler in self.scalers.items():
             if state.get(key):
                 scaler.load_state_dict(state[key])

@@ -1,4 +1,4 @@
-"""What every GAN trainer here does around its steps."""
+"""Do what all trainers do around their steps."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
+from monai.engines.utils import PrepareBatchExtraInput
 
 from conventions import InputError, Keys
 
+GEOMETRY = "geometry"
+"""Name of the argument with which a network takes the views of its radiographs."""
 
-def place_in_group(state: Any, accumulation_steps: int) -> tuple[bool, bool, float]:
-    """Where a batch stands among those that make one step.
+WITH_GEOMETRY = PrepareBatchExtraInput({GEOMETRY: Keys.GEOMETRY.value})
+"""Prepare a batch so that the network is given its views: `network(image, geometry=geometry)`."""
+
+
+def place_in_step(state: Any, accumulation_steps: int) -> tuple[bool, bool, float]:
+    """Return the position of a batch among those that make one step.
 
     Args:
-        state: of the engine, with `iteration` and `epoch_length`.
-        accumulation_steps: batches of a step, at the end of an epoch fewer.
+        state: state of the engine, with `iteration` and `epoch_length`.
+        accumulation_steps: batches in a step; fewer at the end of an epoch.
 
     Returns:
         Whether it is the first, whether it is the last, and its share of the step.
@@ -29,11 +36,11 @@ def place_in_group(state: Any, accumulation_steps: int) -> tuple[bool, bool, flo
 
 
 def refuse_nan(terms: Mapping[str, torch.Tensor], state: Any) -> None:
-    """Stop a training whose loss is not finite.
+    """Stop a run whose loss is not finite.
 
     Args:
         terms: name -> scalar.
-        state: of the engine, with its `batch` and `epoch`.
+        state: state of the engine, with `batch` and `epoch`.
 
     Raises:
         InputError: naming the term, its value and the cases of the batch.
@@ -51,21 +58,21 @@ def refuse_nan(terms: Mapping[str, torch.Tensor], state: Any) -> None:
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor in float32, in which losses are taken; float64 stays."""
+    """Return a tensor in float32, in which losses are computed; float64 stays as it is."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def images_of(batch: Mapping[str, Any], names: Sequence[str], state: Any, non_blocking: bool) -> list[torch.Tensor]:
-    """Films of a batch as a translator reads them.
+    """Take the images of a batch as a translator reads them.
 
     Args:
         batch: name -> (B, 1, rows, columns) in [0, 1].
-        names: of the films.
-        state: of the engine, with its `device`.
+        names: names of the images.
+        state: state of the engine, with `device`.
         non_blocking: as in MONAI's trainers.
 
     Returns:
-        One tensor a name, in [-1, 1], on the device.
+        One tensor for each name, in [-1, 1], on the device.
 
     Raises:
         InputError: where two of them differ in size.
@@ -80,7 +87,7 @@ def images_of(batch: Mapping[str, Any], names: Sequence[str], state: Any, non_bl
 
 
 def correlation(image: torch.Tensor, translated: torch.Tensor) -> torch.Tensor:
-    """Pearson's correlation of images with their translations, averaged over a batch; negative where inverted.
+    """Compute Pearson's correlation of images with their translations, averaged over a batch; negative if inverted.
 
     Args:
         image: (B, 1, rows, columns).

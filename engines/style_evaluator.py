@@ -1,4 +1,4 @@
-"""Translators of style measured on films and radiographs of CTs that have nothing to do with each other."""
+"""Measure translators of style on films and DRRs that have nothing to do with each other."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from conventions import InputError, Keys
 from .steps import correlation
 
 TO_DRR, TO_REAL = "to_drr", "to_real"
-"""The two directions."""
+"""Names of the two directions."""
 
 SHIFT, MARGIN = (2, 3), 16
-"""Rows and columns by which a film is moved for the equivariance, which a network that halves twice could lose, and
-how much is left out at the borders, at most a quarter."""
+"""Rows and columns by which a film is moved for the equivariance, which a network that halves an image twice could
+lose; and pixels left out at each border, at most a quarter of the side."""
 
 LEAST = 4
-"""Films, and CTs, of a view."""
+"""Smallest number of films, and of CTs, of a view."""
 
 BATCH = 32
-"""Images that are embedded or translated at once."""
+"""Number of images that are embedded or translated at once."""
 
 Translate = Callable[[torch.Tensor], torch.Tensor]
+"""Images (N, 1, rows, columns) in [0, 1] -> their translations."""
+
+Model = tuple[nn.Module, Mapping[str, Any]]
+"""A network and its record, as `networks.load` returns them."""
 
 
 @dataclass
 class _Side:
-    """Images (N, 1, rows, columns), the number of the CT or film that each is of, and their features (N, d)."""
+    """Images (N, 1, rows, columns), the number of the CT or film that each belongs to, and their features (N, d)."""
 
     images: torch.Tensor
     groups: torch.Tensor
@@ -44,11 +48,11 @@ class _Side:
 
 @dataclass
 class StyleOfView:
-    """What was measured for one view, and what it looks like.
+    """Measures and pictures of one view.
 
     Attributes:
         rows: one for each translator and direction: `direction`, `method`, and the measures by name.
-        pictures: direction -> name -> (pictures, rows, columns); first the images as they are.
+        pictures: direction -> name -> (pictures, rows, columns); the images as they are come first.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -56,57 +60,59 @@ class StyleOfView:
 
 
 class StyleEvaluator:
-    """Measure how well translators give films the style of radiographs computed of CTs, and what they leave of them.
+    """Measure how well translators give films the style of DRRs, and how much of the films they keep.
 
-    Measures of sets, between what a translator gives and the side it should look like: `kid` with its standard
-    deviation over subsets, and those of `set_measures`. Measures of images, averaged: `structure` (correlation of the
-    gradients of an image and its translation), `polarity` (correlation of the two themselves, negative where inverted),
-    `polarity_least`, `equivariance` (mean absolute difference between the translation of a shifted image and the
-    shifted translation), `identity` (of an image of the wanted style and its translation) and `cycle` (of an image and
-    its way back); the last three in units of the grey scale, 0 best. The row `same style` compares two random halves
-    of the side that is to be reached, parted between CTs or films. Of the set measures KID alone does not depend on how
-    many images there are, so that of the others this row is what sets of half the size give.
+    Measures of sets, between translations and the images whose style they should have: `kid` with its standard
+    deviation over subsets, and those of `feature_measures` and `set_measures`. Measures of images, averaged:
+    `structure` (correlation of the gradients of an image and its translation), `polarity` (correlation of the two
+    themselves, negative where inverted), `polarity_least`, `equivariance` (mean absolute difference between the
+    translation of a shifted image and the shifted translation), `identity` (between an image of the wanted style and
+    its translation) and `cycle` (between an image and its translation there and back); the last three in units of the
+    grey scale, 0 best. The row `same style` compares two random halves of the side that is to be reached, divided by
+    CTs or films. KID is the only set measure that does not depend on the number of images, so for the others this row
+    is what sets of half the size give.
 
     Args:
-        films: items `{"image": (1, rows, columns) in [0, 1], "view": view}`, as `cohort.prepared_films` gives them.
-        radiographs: items with `image` (views, rows, columns), asked for by (epoch, number), for example a
-            `cohort.SeededDataset`.
-        style_transfer: makes a translator of one view, for example a partial `transforms.StyleTransfer`; is given
-            `method`, `views` and `network`.
-        networks: method -> network; None for one that is not to be measured.
-        ways_back: method -> network of the other direction, where there is one.
+        films: items with `image` (1, rows, columns) in [0, 1] and `view`, for example of `cohort.prepared_films`.
+        radiographs: items with `image` (views, rows, columns), the DRRs of a CT, indexed by (epoch, number), for
+            example a `cohort.SeededDataset`.
+        acquisition: how the DRRs were made, a `drr.Acquisition`; its views are measured.
+        style_transfer: makes a translator of one view from `method`, `acquisition`, `network` and `record`:
+            `transforms.StyleTransfer`.
+        translators: method -> network and record, as `networks.load` returns them; None is not measured.
+        ways_back: method -> network and record of the other direction, where there is one.
         embedding: images (N, 1, rows, columns) -> features (N, d), for example `metrics.RandomFeatures`.
         kid: `(features, features, groups, groups) -> (distance, standard deviation)`.
         feature_measures: name -> `(features, features) -> float`.
         set_measures: name -> `(images, images) -> float`.
         structure_loss: `(image, translation) -> scalar`, 1 minus the correlation, `losses.GradientCorrelationLoss`.
-        views: to be measured, in the order of the radiographs.
-        renderings: of each CT; more than one where they are augmented.
-        shown: how many films, and CTs, become pictures.
+        renderings: number of renderings of each CT; more than one where they are augmented.
+        shown: number of films, and of CTs, that become pictures.
 
     Raises:
-        InputError: where a view has less than four films or there are less than four CTs, a network is for something
-            else, or renderings do not differ.
+        InputError: where a view has less than four films or there are less than four CTs, a translator was trained for
+            something else, or the renderings of a CT do not differ.
     """
 
     def __init__(
         self,
         films: Sequence[Mapping[str, Any]],
         radiographs: Any,
+        acquisition: Any,
         style_transfer: Callable[..., Translate],
-        networks: Mapping[str, nn.Module | None],
-        ways_back: Mapping[str, nn.Module | None],
+        translators: Mapping[str, Model | None],
+        ways_back: Mapping[str, Model | None],
         embedding: Callable[[torch.Tensor], torch.Tensor],
         kid: Callable[..., tuple[float, float]],
         feature_measures: Mapping[str, Callable[[torch.Tensor, torch.Tensor], float]],
         set_measures: Mapping[str, Callable[[torch.Tensor, torch.Tensor], float]],
         structure_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-        views: Sequence[str],
         renderings: int = 1,
         shown: int = 6,
     ) -> None:
-        self.forth = {"none": None, "histogram": None} | {k: v for k, v in networks.items() if v is not None}
-        self.back = {k: v for k, v in ways_back.items() if v is not None}
+        untrained: Mapping[str, Any] = {"none": (None, {}), "histogram": (None, {})}
+        self.forth = {**untrained, **{method: model for method, model in translators.items() if model is not None}}
+        self.back = {method: model for method, model in ways_back.items() if model is not None}
         self.embedding = embedding
         self.kid = kid
         self.feature_measures = dict(feature_measures)
@@ -117,8 +123,8 @@ class StyleEvaluator:
         self.shown = shown
         self.films: dict[str, torch.Tensor] = {}
         self.transfers: dict[str, dict[str, Translate]] = {}
-        for view in views:
-            images = [_plain(film[Keys.IMAGE]) for film in films if film["view"] == view]
+        for view in acquisition.view_names:
+            images = [_plain(film[Keys.IMAGE]) for film in films if film[Keys.VIEW] == view]
             for name, count in (("films", len(images)), ("CTs", len(radiographs))):
                 if count < LEAST:
                     raise InputError(
@@ -126,29 +132,25 @@ class StyleEvaluator:
                         "the views that there are (--views \"['pa']\")"
                     )
             self.films[view] = torch.stack(images)
+            of_view = acquisition.replace(view_names=(view,))
             self.transfers[view] = {
-                method: _each(style_transfer(method=method, views=(view,), network=network))
-                for method, network in self.forth.items()
+                method: _each(style_transfer(method=method, acquisition=of_view, network=network, record=record))
+                for method, (network, record) in self.forth.items()
             }
-        for network in (*self.forth.values(), *self.back.values()):
-            size = getattr(network, "image_size", len(images[0][0]))
-            if size != len(images[0][0]):
-                raise InputError(
-                    f"a translator was trained on films of {size} pixels, these have {len(images[0][0])}; give "
-                    f"--radiograph_size {size}"
-                )
+            for _, record in (*self.forth.values(), *self.back.values()):
+                _check_size(record, images[0].shape[-1])
 
     @torch.no_grad()
     def run(self) -> dict[str, StyleOfView]:
         """Measure every translator in every view.
 
         Returns:
-            View -> what was measured.
+            View -> its measures and pictures.
         """
         cases, epochs = range(len(self.radiographs)), range(1, self.renderings + 1)
         computed = torch.stack([_plain(self.radiographs[epoch, n][Keys.IMAGE]) for n in cases for epoch in epochs])
         if self.renderings > 1 and torch.equal(computed[0], computed[1]):
-            raise InputError("the renderings of a CT are all the same; add augmented.json, or leave --renderings out")
+            raise InputError("the renderings of a CT are all the same; give --overlays augmented, or no --renderings")
         groups = torch.arange(len(computed)) // self.renderings
         return {
             view: self._view(
@@ -162,8 +164,8 @@ class StyleEvaluator:
 
     def _view(self, view: str, films: _Side, drrs: _Side) -> StyleOfView:
         result = StyleOfView()
-        forth = {name: _by_network(network) for name, network in self.forth.items() if network is not None}
-        back = {name: _by_network(network) for name, network in self.back.items()}
+        forth = {name: _by_network(network) for name, (network, _) in self.forth.items() if network is not None}
+        back = {name: _by_network(network) for name, (network, _) in self.back.items()}
         ways = (
             (TO_DRR, films, drrs, self.transfers[view], back),
             (TO_REAL, drrs, films, {"none": _nothing} | back, forth),
@@ -186,12 +188,12 @@ class StyleEvaluator:
         return result
 
     def _pictures(self, side: _Side, images: torch.Tensor) -> torch.Tensor:
-        """(pictures, rows, columns): the first of each of some groups."""
+        """Return (pictures, rows, columns): the first image of each group."""
         first = [int((side.groups == group).nonzero()[0]) for group in side.groups.unique()[: self.shown]]
         return images[first, 0]
 
     def _same_style(self, target: _Side) -> list[dict[str, Any]]:
-        """Two random halves of a side compared; nothing where one would have a single CT."""
+        """Compare two random halves of a side; nothing where one would hold a single CT."""
         groups = target.groups.unique()
         order = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(0))]
         halves = target.of(order[: len(order) // 2]), target.of(order[len(order) // 2 :])
@@ -200,7 +202,7 @@ class StyleEvaluator:
         return [{"method": "same style"} | self._of_sets(*halves)]
 
     def _of_sets(self, found: _Side, wanted: _Side) -> dict[str, float]:
-        """How far two sets are apart."""
+        """Measure how far apart two sets are."""
         features = found.features, wanted.features
         distance, deviation = self.kid(*features, found.groups, wanted.groups)
         row = {"kid": distance, "kid_deviation": deviation}
@@ -210,7 +212,7 @@ class StyleEvaluator:
     def _of_images(
         self, source: torch.Tensor, translated: torch.Tensor, target: torch.Tensor, translate: Translate
     ) -> dict[str, float]:
-        """What is left of the images."""
+        """Measure how much of the images' structure is kept."""
         pairs = list(zip(source.split(1), translated.split(1), strict=True))
         polarity = torch.stack([correlation(*pair) for pair in pairs])
         moved = translate(source.roll(SHIFT, (-2, -1))), translated.roll(SHIFT, (-2, -1))
@@ -234,13 +236,23 @@ def _nothing(images: torch.Tensor) -> torch.Tensor:
 
 
 def _each(transfer: Translate) -> Translate:
-    """A translator of one patient's films for (N, 1, rows, columns)."""
+    """Apply a translator of one patient's films to (N, 1, rows, columns)."""
     return lambda images: torch.stack([transfer(image) for image in images])
 
 
 def _by_network(network: Any) -> Translate:
-    """A network for (N, 1, rows, columns) in [0, 1], on its own device."""
+    """Apply a network to (N, 1, rows, columns) in [0, 1], on its own device."""
     device = next(network.parameters()).device
     return lambda images: torch.cat(
         [network.eval().translate(part.to(device)).clip(0, 1).cpu() for part in images.split(BATCH)]
     )
+
+
+def _check_size(record: Mapping[str, Any], size: int) -> None:
+    """Refuse a translator for films of another size."""
+    trained_for = record["acquisition"]["detector_shape"][0] if "acquisition" in record else size
+    if trained_for != size:
+        raise InputError(
+            f"a translator was trained on films of {trained_for} pixels, these have {size}; give --radiograph_size "
+            f"{trained_for}"
+        )

@@ -1,16 +1,14 @@
-"""Training of X2CT-GAN and, without an adversary, X2CT-CNN."""
+"""Train X2CT-GAN or, without an adversary, X2CT-CNN."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 from monai.engines import SupervisedTrainer
-from monai.engines.utils import IterationEvents, default_prepare_batch
-from monai.inferers import Inferer
-from monai.transforms import Transform
+from monai.engines.utils import IterationEvents
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -21,16 +19,18 @@ from .adversary import Adversary
 from .distributed import bare, call, exchanging
 from .ema import ExponentialAverage
 from .precision import Precision
-from .steps import place_in_group, refuse_nan
+from .resumable import Resumable
+from .steps import WITH_GEOMETRY, place_in_step, refuse_nan
 
 AUXILIARY = "auxiliary"
 DISCRIMINATOR = "discriminator"
-"""Names of the trainer's own terms in `state.output`, beside those of the loss function and of the adversary."""
+"""Names of the trainer's own terms in `state.output`, next to those of the loss function and of the adversary."""
 
 GENERATOR = "generator"
+"""Name of the generator's gradient scale; that of the discriminator is `DISCRIMINATOR`."""
 
 
-class X2CTTrainer(SupervisedTrainer):
+class X2CTTrainer(Resumable, SupervisedTrainer):
     """MONAI trainer of an X2CT generator, in the authors' order of steps.
 
     In each iteration the generator predicts once; it is stepped on the named losses plus the adversary's terms with the
@@ -38,26 +38,32 @@ class X2CTTrainer(SupervisedTrainer):
     The total and every weighted term stand in `state.output` under their names, next to MONAI's own keys.
 
     Args:
-        device: where to run.
+        device: device to train on.
         max_epochs: number of epochs.
-        train_data_loader: batches with `image` (B, views, rows, columns) and `label` (B, 1, D, H, W), unit values.
-        network: the generator; this and the discriminator may be in `DistributedDataParallel`.
-        optimizer: the generator's.
+        train_data_loader: batches with `image` (B, views, rows, columns), `label` (B, 1, D, H, W) in unit values, and
+            `geometry` (B, views, 4, 3) in mm, LPS.
+        network: the generator, called as `network(image, geometry=geometry)`; this and the discriminator may be in
+            `DistributedDataParallel`.
+        optimizer: optimiser of the generator.
         loss_function: `(prediction, target) -> {name: weighted scalar}`, for example `losses.WeightedLosses`.
-        adversary: the discriminator and what belongs to it; None trains X2CT-CNN.
-        auxiliary_loss: `(volume of a view's own decoder, target) -> scalar`, for example `torch.nn.MSELoss`; the
-            network's `forward_with_views` gives them. Summed over the views.
-        auxiliary_weight: its weight; 0 leaves it out, as the paper does.
-        ema: running average of the generator's weights, updated after every step of it.
-        accumulation_steps: batches whose gradients are averaged into one step, at the end of an epoch fewer.
-        clip_norm: largest norm of the gradients of either network; None leaves them.
-        precision: "fp32", "bf16", or "fp16" with scaled gradients; losses are always taken in fp32.
-        channels_last: lay both networks and the volumes out with channels last, which some GPUs are faster with.
-        compile: compile both networks with `torch.compile`, in place.
-        recompute_levels: how many of the decoders' finest levels compute their inner activations again on the way
-            back, to save memory.
-        inferer, postprocessing, key_train_metric, additional_metrics, train_handlers, decollate, epoch_length,
-            non_blocking, prepare_batch: as in MONAI's `SupervisedTrainer`.
+        adversary: the discriminator with its optimiser and losses; None trains X2CT-CNN.
+        auxiliary_loss: `(volume of a view's own decoder, target) -> scalar`, for example `torch.nn.MSELoss`, summed
+            over the views; the network's `forward_with_views` gives the volumes.
+        auxiliary_weight: weight of this loss; 0 leaves it out, as the paper does.
+        lr_scheduler: schedule of the generator's learning rate, stepped after every epoch.
+        ema: running average of the generator's weights, updated after every step.
+        resume: restores the trainer before the first epoch and saves it after every epoch, for example
+            `handlers.Resume`; None starts from the beginning and saves nothing.
+        accumulation_steps: batches whose gradients are averaged into one step; fewer at the end of an epoch.
+        clip_norm: largest norm of the gradients of either network; None does not clip.
+        precision: "fp32", "bf16", or "fp16" with scaled gradients, in place of MONAI's `amp`; losses are always
+            computed in fp32.
+        channels_last: lay both networks and the volumes out with channels last, which is faster on some GPUs.
+        compile: compile both networks in place with `torch.compile`.
+        recompute_levels: number of the decoders' finest levels whose inner activations are computed again in the
+            backward pass, to save memory.
+        prepare_batch: as in MONAI's `SupervisedTrainer`; by default the geometry is passed to the network.
+        **options: all other arguments as in MONAI's `SupervisedTrainer`.
 
     Raises:
         ValueError: where a weight comes without its loss, or a number is not positive.
@@ -75,22 +81,17 @@ class X2CTTrainer(SupervisedTrainer):
         adversary: Adversary | None = None,
         auxiliary_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         auxiliary_weight: float = 0.0,
+        lr_scheduler: Any = None,
         ema: ExponentialAverage | None = None,
+        resume: Any = None,
         accumulation_steps: int = 1,
         clip_norm: float | None = None,
         precision: str = "fp32",
         channels_last: bool = False,
         compile: bool = False,
         recompute_levels: int = 0,
-        epoch_length: int | None = None,
-        non_blocking: bool = False,
-        prepare_batch: Callable[..., Any] = default_prepare_batch,
-        inferer: Inferer | None = None,
-        postprocessing: Transform | None = None,
-        key_train_metric: dict[str, Any] | None = None,
-        additional_metrics: dict[str, Any] | None = None,
-        train_handlers: Sequence[Any] | None = None,
-        decollate: bool = True,
+        prepare_batch: Callable[..., Any] = WITH_GEOMETRY,
+        **options: Any,
     ) -> None:
         if auxiliary_weight and auxiliary_loss is None:
             raise ValueError("auxiliary_weight needs auxiliary_loss")
@@ -101,16 +102,10 @@ class X2CTTrainer(SupervisedTrainer):
             network=network,
             optimizer=optimizer,
             loss_function=loss_function,
-            epoch_length=epoch_length,
-            non_blocking=non_blocking,
             prepare_batch=prepare_batch,
-            inferer=inferer,
-            postprocessing=postprocessing,
-            key_train_metric=key_train_metric,
-            additional_metrics=additional_metrics,
-            train_handlers=train_handlers,
-            decollate=decollate,
             accumulation_steps=accumulation_steps,
+            amp=False,  # refuses it among the options, where nothing would use it
+            **options,
         )
         self.adversary = adversary
         self.auxiliary_loss = auxiliary_loss
@@ -118,27 +113,31 @@ class X2CTTrainer(SupervisedTrainer):
         self.ema = ema
         self.clip_norm = clip_norm
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
-        optimizers = {GENERATOR: optimizer}
+        parts = {"network": network, "optimizer": optimizer, "lr_scheduler": lr_scheduler, "ema": ema}
+        networks, optimizers, schedules = [network], {GENERATOR: optimizer}, [lr_scheduler]
         if adversary is not None:
+            networks.append(adversary.discriminator)
             optimizers[DISCRIMINATOR] = adversary.optimizer
+            schedules.append(adversary.lr_scheduler)
         self.precision = Precision(precision, torch.device(device).type, optimizers)
         if recompute_levels:
             bare(network).recompute(recompute_levels)
-        networks = [network] if adversary is None else [network, adversary.discriminator]
         for module in networks:
             if channels_last:
                 module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
             if compile:
                 bare(module).compile()
+        self.make_resumable({**parts, "adversary": adversary, "precision": self.precision}, schedules, resume)
 
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """One step of the generator and, where there is one, of the discriminator."""
+        """Step the generator once and then, if there is one, the discriminator."""
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
         image, label = (t.as_tensor() if isinstance(t, MetaTensor) else t for t in batch[:2])
+        extra: Any = batch[2:] or ((), {})
         label = label.contiguous(memory_format=self.memory_format)
         self.state.output = {Keys.IMAGE: image, Keys.LABEL: label}
-        first, last, share = place_in_group(self.state, self.accumulation_steps)
-        self._step_generator(image, label, first, last, share)
+        first, last, share = place_in_step(self.state, self.accumulation_steps)
+        self._step_generator(image, label, extra, first, last, share)
         if self.adversary is not None:
             self._step_discriminator(image, label, first, last, share)
         if last and self.ema is not None:
@@ -146,8 +145,10 @@ class X2CTTrainer(SupervisedTrainer):
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
 
-    def _step_generator(self, image: torch.Tensor, label: torch.Tensor, first: bool, last: bool, share: float) -> None:
-        output = self.state.output
+    def _step_generator(
+        self, image: torch.Tensor, label: torch.Tensor, extra: Any, first: bool, last: bool, share: float
+    ) -> None:
+        output, (args, kwargs) = self.state.output, extra
         self.network.train()
         if first:
             self.optimizer.zero_grad()
@@ -157,7 +158,7 @@ class X2CTTrainer(SupervisedTrainer):
                 if self.auxiliary_weight:
                     output[Keys.PRED], of_views = call(self.network, "forward_with_views", image)
                 else:
-                    output[Keys.PRED] = self.inferer(image, self.network)
+                    output[Keys.PRED] = self.inferer(image, self.network, *args, **kwargs)
             output[Keys.PRED] = output[Keys.PRED].float()
             self.fire_event(IterationEvents.FORWARD_COMPLETED)
 

@@ -1,8 +1,7 @@
-"""Radiographs computed from a CT as PNG, NIfTI and DICOM, each saying that no X-ray machine took it."""
+"""Write DRRs as PNG, NIfTI and DICOM, each marked as computed."""
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -13,20 +12,23 @@ from typing import Any
 import numpy as np
 from monai.utils import optional_import
 
-from conventions import InputError, set_aside, write_atomically, write_json
+from conventions import (
+    DRR_NOTE,
+    DRR_STATEMENT,
+    MANUFACTURER,
+    MARK_KEY,
+    MARK_TAGS,
+    InputError,
+    MarkKind,
+    mark,
+)
+from storage import set_aside, write_atomically
 
-nibabel, _ = optional_import("nibabel")
+from .marked_nifti import write_marked_nifti
+
 pydicom, has_pydicom = optional_import("pydicom")
 Image, _ = optional_import("PIL.Image")
 PngInfo, _ = optional_import("PIL.PngImagePlugin", name="PngInfo")
-
-DRR_STATEMENT = (
-    "Radiograph computed from a CT by ray casting. Not acquired by an X-ray machine, not a measurement, "
-    "not for diagnosis."
-)
-
-_HEADER_NOTE = "COMPUTED radiograph from CT, not acquired"
-"""The same in the 80 characters of the NIfTI `descrip` field."""
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -35,26 +37,30 @@ FilePath = str | os.PathLike[str]
 
 
 def new_uid() -> str:
-    """A DICOM UID that no other image has (PS3.5 B.2)."""
+    """Return a DICOM UID that no other image has (PS3.5 B.2)."""
     return f"2.25.{uuid.uuid4().int}"
 
 
-def _sixteen_bit(path: FilePath, image: np.ndarray) -> np.ndarray:
+def _check_image(path: FilePath, image: np.ndarray) -> None:
     if image.ndim != 2 or not np.isfinite(image).all():
         raise InputError(f"{path}: a radiograph has rows and columns of finite values, got the shape {image.shape}")
+
+
+def _sixteen_bit(path: FilePath, image: np.ndarray) -> np.ndarray:
+    _check_image(path, image)
     return np.rint(image.clip(0, 1) * 65535).astype(np.uint16)
 
 
 def write_png16(
     path: FilePath, image: np.ndarray, record: Mapping[str, Any] | None = None, computed: bool = True
 ) -> Path:
-    """Write a radiograph as a grey PNG of 16 bit, with a text chunk "X2CT" that says in JSON that it was computed.
+    """Write a radiograph as a grey 16-bit PNG, a DRR with its mark in a text chunk.
 
     Args:
         path: file to write; a file of an earlier run is renamed, not overwritten.
         image: (rows, columns) in [0, 1], bright = dense; 1 becomes 65535.
-        record: what made it (geometry, curve, film, view), joined to the chunk.
-        computed: whether it was; a film gets no chunk.
+        record: what made it; geometry, curve, film_style and view go into the mark.
+        computed: whether it is a DRR; a film gets no mark.
 
     Returns:
         The file written.
@@ -65,8 +71,7 @@ def write_png16(
     picture = Image.fromarray(_sixteen_bit(path, image))
     chunk = PngInfo()
     if computed:
-        said = {"computed_from_ct": True, "statement": DRR_STATEMENT, **(record or {})}
-        chunk.add_text("X2CT", json.dumps(said, default=str))
+        chunk.add_text(MARK_KEY, mark(MarkKind.COMPUTED_RADIOGRAPH, record))
     set_aside(path)
     return write_atomically(path, lambda part: picture.save(part, format="PNG", pnginfo=chunk))
 
@@ -74,13 +79,14 @@ def write_png16(
 def write_radiograph_nifti(
     path: FilePath, image: np.ndarray, affine: np.ndarray, record: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write a radiograph as NIfTI that lies where the detector stood, and beside it a JSON sidecar.
+    """Write a DRR as NIfTI that lies where the detector stood, with a JSON sidecar.
 
     Args:
         path: file to write, ending in .nii or .nii.gz; a file of an earlier run is renamed, not overwritten.
         image: (rows, columns) in [0, 1], bright = dense.
         affine: (4, 4) index (column, row, 0) to RAS position in mm.
-        record: what made it (view, curve, film), copied into the sidecar.
+        record: what made it, copied into the sidecar; geometry, curve, film_style and the view, under `name`, go into
+            the mark.
 
     Returns:
         The NIfTI file written, float32 (columns, rows, 1); the sidecar has the same name with .json.
@@ -88,18 +94,12 @@ def write_radiograph_nifti(
     Raises:
         InputError: where pixels are not finite.
     """
-    file = Path(path)
-    _sixteen_bit(file, image)
-    nifti = nibabel.Nifti1Image(image.T[..., None].astype(np.float32), affine)
-    nifti.header["descrip"] = _HEADER_NOTE.encode()
-    nifti.header.set_xyzt_units("mm")
-    nifti.set_sform(affine, code="scanner")
-    nifti.set_qform(affine, code="scanner")
-    sidecar = file.with_name(file.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    set_aside(file, sidecar)
+    _check_image(path, image)
+    details = dict(record or {})
     statement = {"computed_from_ct": True, "statement": DRR_STATEMENT, "unit": "film value, 0 to 1, bright = dense"}
-    write_json(sidecar, {**statement, **(record or {})})
-    return write_atomically(file, lambda part: nibabel.save(nifti, part))
+    text = mark(MarkKind.COMPUTED_RADIOGRAPH, {**details, "view": details.get("name")})
+    pixels = image.T[..., None].astype(np.float32)
+    return write_marked_nifti(path, pixels, affine, DRR_NOTE, text, {**statement, **details})
 
 
 def write_dicom_radiograph(
@@ -114,23 +114,26 @@ def write_dicom_radiograph(
     description: str = "",
     derivation: str = DRR_STATEMENT,
     study_uid: str | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a radiograph as a DICOM Secondary Capture marked as derived, without a patient.
+    """Write a DRR as a DICOM Secondary Capture without a patient.
 
     The modality is OT, not DX: an image that no X-ray machine took must not pass for an examination in a worklist or a
-    hanging protocol. The tags of the geometry are those of a radiograph.
+    hanging protocol. The tags of the geometry are those of a radiograph. The mark is private element 01 of the block
+    "X2CT" in group 0099; Synthetic Data (0008,001C) is YES.
 
     Args:
         path: file to write; a file of an earlier run is renamed, not overwritten.
         image: (rows, columns) in [0, 1], bright = dense; 1 becomes 65535.
-        pixel_spacing: of rows and of columns at the detector in mm.
-        orientation: letters to the right and to the bottom of the image, ("L", "F") of a PA.
+        pixel_spacing: distance between rows and between columns at the detector in mm.
+        orientation: letters at the right and at the bottom of the image, ("L", "F") for a PA.
         view_position: PA, AP, LL or RL; empty for another direction.
         sdd: source-detector distance in mm.
-        source_to_patient: from the source to the surface that the patient leans on, in mm.
-        description: of the series.
-        derivation: how the image was made.
-        study_uid: of the study it joins; a new study by default.
+        source_to_patient: distance from the source to the surface that the patient leans on, in mm.
+        description: description of the series.
+        derivation: how the image was made, for people.
+        study_uid: UID of the study that the image joins; a new study by default.
+        record: what made it; geometry, curve, film_style and view go into the mark.
 
     Returns:
         The file written.
@@ -144,6 +147,8 @@ def write_dicom_radiograph(
     dataset = _empty_instance(study_uid or new_uid())
     dataset.SeriesDescription = description
     dataset.DerivationDescription = derivation
+    dataset.add_new(MARK_TAGS[0], "LO", MARK_KEY)
+    dataset.add_new(MARK_TAGS[1], "UT", mark(MarkKind.COMPUTED_RADIOGRAPH, record))
     dataset.PatientOrientation = list(orientation)
     if view_position:
         dataset.ViewPosition = view_position
@@ -158,7 +163,7 @@ def write_dicom_radiograph(
 
 
 def _empty_instance(study_uid: str) -> Any:
-    """A derived secondary capture with new UIDs and every patient tag empty."""
+    """Return a derived secondary capture with new UIDs and every patient tag empty."""
     uid = new_uid()
     meta = pydicom.dataset.FileMetaDataset()
     meta.FileMetaInformationGroupLength = 0  # counted while writing
@@ -167,7 +172,7 @@ def _empty_instance(study_uid: str) -> Any:
     meta.MediaStorageSOPInstanceUID = uid
     meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
     meta.ImplementationClassUID = pydicom.uid.PYDICOM_IMPLEMENTATION_UID
-    # pydicom 2.4 is told the encoding here, pydicom 3 reads it from the transfer syntax.
+    # pydicom 2.4 takes the encoding from here, pydicom 3 from the transfer syntax
     dataset = pydicom.dataset.FileDataset("", {}, preamble=b"\0" * 128, file_meta=meta, is_implicit_VR=False)
     now = datetime.now()
     dataset.SpecificCharacterSet = "ISO_IR 192"
@@ -181,7 +186,7 @@ def _empty_instance(study_uid: str) -> Any:
     dataset.SeriesNumber, dataset.InstanceNumber = "1", "1"
     dataset.Modality = "OT"
     dataset.ConversionType = "SYN"  # synthetic image
-    dataset.Manufacturer = "X2CT bundle"
+    dataset.Manufacturer = MANUFACTURER
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.add_new(0x0008001C, "CS", "YES")  # Synthetic Data, a tag that old dictionaries lack
     dataset.BurnedInAnnotation = "NO"
@@ -190,7 +195,7 @@ def _empty_instance(study_uid: str) -> Any:
 
 
 def _set_pixels(dataset: Any, pixels: np.ndarray) -> None:
-    """Grey pixels (rows, columns) of 16 bit, shown over their whole range."""
+    """Set grey 16-bit pixels (rows, columns), shown over their whole range."""
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows, dataset.Columns = pixels.shape

@@ -1,4 +1,4 @@
-"""Losses of the generator and the discriminator."""
+"""Losses of generators, discriminators and translators."""
 
 from .adversarial import FeatureMatchingLoss as FeatureMatchingLoss
 from .adversarial import LSGANLoss as LSGANLoss

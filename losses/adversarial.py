@@ -1,4 +1,4 @@
-"""The adversarial loss of least-squares GANs, and the distance between what a discriminator makes of two volumes."""
+"""The adversarial loss of least-squares GANs, and the distance between the discriminator's features of two volumes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import nn
 from torch.nn.functional import l1_loss
 
 Features = list[torch.Tensor] | list[list[torch.Tensor]]
-"""What the layers of a discriminator give, scores last; or a list of such, one a scale."""
+"""Outputs of the layers of a discriminator, the scores last; or a list of them, one for each scale."""
 
 
 class LSGANLoss(PatchAdversarialLoss):
-    """Mean squared distance of raw patch scores to 1 (real) or 0 (fake), as X2CT-GAN uses it.
+    """Mean squared distance of raw patch scores to 1 (real) or 0 (fake), as in X2CT-GAN.
 
-    MONAI's loss without the activation that it puts before the distance by default. Scores of several scales are
-    summed, as the authors do, where MONAI takes their mean.
+    This is MONAI's loss without the activation that it applies by default. The losses of several scales are summed, as
+    the authors do, where MONAI averages them.
 
     Args:
-        reduction: of the patches of a scale, "mean" (the paper's) or "sum".
+        reduction: reduction over the patches of a scale, "mean" (the paper's) or "sum".
     """
 
     def __init__(self, reduction: LossReduction | str = LossReduction.MEAN) -> None:
@@ -30,12 +30,12 @@ class LSGANLoss(PatchAdversarialLoss):
     def forward(
         self, scores: torch.Tensor | list[torch.Tensor], target_is_real: bool, for_discriminator: bool
     ) -> torch.Tensor:
-        """Judge the scores.
+        """Compute the loss of scores.
 
         Args:
-            scores: (B, 1, *patches), or a list of such, one a scale.
+            scores: (B, 1, *patches), or a list of them, one for each scale.
             target_is_real: whether the scores should be 1.
-            for_discriminator: whether the discriminator is stepped on it, and not the generator.
+            for_discriminator: whether the loss is that of the discriminator, not of the generator.
 
         Returns:
             Scalar.
@@ -46,17 +46,17 @@ class LSGANLoss(PatchAdversarialLoss):
 
 
 class FeatureMatchingLoss(nn.Module):
-    """L1 distance between what the layers of a discriminator make of a prediction and of the truth.
+    """L1 distance between the features that a discriminator computes of a prediction and of the truth.
 
-    As pix2pixHD (Wang et al., CVPR 2018, section 3.2) has it and the X2CT authors' code offers it: the sum over all
-    layers but the last, which gives the scores, times 4 / (number of convolutions - 1), averaged over the scales.
+    As in pix2pixHD (Wang et al., CVPR 2018, section 3.2) and in the X2CT authors' code: the sum over all layers but the
+    last, which gives the scores, times 4 / (number of convolutions - 1), averaged over the scales.
     """
 
     def forward(self, prediction: Features, target: Features) -> torch.Tensor:
         """Compare features.
 
         Args:
-            prediction: what `PatchDiscriminator.features` gives of the prediction, or a list of such, one a scale.
+            prediction: `PatchDiscriminator.features` of the prediction, or a list of them, one for each scale.
             target: the same of the truth; it gets no gradient.
 
         Returns:

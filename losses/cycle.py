@@ -1,4 +1,4 @@
-"""Cycle consistency and identity of CycleGAN."""
+"""The cycle and identity losses of CycleGAN."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import torch
 from torch import nn
 from torch.nn.functional import l1_loss
 
+from conventions import Keys
+
 
 class CycleLoss(nn.Module):
-    """L1 distances that keep what a translation must not change (Zhu et al., ICCV 2017, sections 3.2 and 5.2).
+    """L1 distances of cycles and identities (Zhu et al., ICCV 2017, sections 3.2 and 5.2).
 
-    The identity term of a domain is weighted with the cycle weight of that domain, as the authors have it.
+    The identity term of a domain is weighted with the cycle weight of that domain, as the authors do.
 
     Args:
         cycle_drr: weight of the cycle from a DRR to a film and back.
         cycle_real: weight of the cycle from a film to a DRR and back.
-        identity: share of these weights for the identity; 0 leaves it out.
+        identity: weight of the identity, relative to these; 0 leaves it out.
     """
 
     def __init__(self, cycle_drr: float = 10.0, cycle_real: float = 10.0, identity: float = 0.5) -> None:
         super().__init__()
-        self.weights = {"drr": cycle_drr, "real": cycle_real}
+        self.weights: dict[str, float] = {Keys.DRR: cycle_drr, Keys.REAL: cycle_real}
         self.identity = identity
 
     def forward(
@@ -29,15 +31,16 @@ class CycleLoss(nn.Module):
         cycled: dict[str, torch.Tensor],
         unchanged: dict[str, torch.Tensor] | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Compare.
+        """Compare images with their translations.
 
         Args:
             images: domain, "drr" or "real" -> images (B, 1, rows, columns).
-            cycled: domain -> the same after both translations.
-            unchanged: domain -> the same after the translation into their own domain; needed where identity counts.
+            cycled: domain -> the same images after both translations.
+            unchanged: domain -> the same images after the translation into their own domain; needed for the identity.
 
         Returns:
-            `cycle_drr`, `cycle_real` and, where identity counts, `identity_drr`, `identity_real`: weighted scalars.
+            `cycle_drr`, `cycle_real` and, unless the identity is left out, `identity_drr`, `identity_real`: weighted
+            scalars.
         """
         terms = {f"cycle_{name}": self.weights[name] * l1_loss(cycled[name], image) for name, image in images.items()}
         if self.identity:

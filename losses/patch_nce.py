@@ -1,4 +1,4 @@
-"""The contrast of patches that FastCUT keeps the content of an image by."""
+"""The contrastive loss of patches by which FastCUT keeps the content of an image."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch.nn.functional import cross_entropy
 
 
 class PatchNCELoss(nn.Module):
-    """InfoNCE of patches (Park et al., ECCV 2020, section 3): a patch of a translation is like the one it came from.
+    """InfoNCE of patches (Park et al., ECCV 2020, section 3).
 
-    And unlike the other patches of the same image. The mean over patches and images, then over layers.
+    A patch of a translation should be like the patch of the image at its place, and unlike all others of that image.
+    The loss is averaged over patches and images, then over layers.
 
     Args:
-        temperature: of the softmax.
+        temperature: temperature of the softmax.
     """
 
     def __init__(self, temperature: float = 0.07) -> None:
@@ -23,10 +24,10 @@ class PatchNCELoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, translated: Sequence[torch.Tensor], source: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Compare layer by layer.
+        """Compare patches layer by layer.
 
         Args:
-            translated: patches of the translation, (B, patches, features) of each layer, of length 1.
+            translated: patches of the translation, (B, patches, features) of each layer, vectors of length 1.
             source: the same places of the image; they get no gradient.
 
         Returns:

@@ -14,7 +14,7 @@ class ProjectionLoss(nn.Module):
     """
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Compare two volumes.
+        """Compare the projections of two volumes.
 
         Args:
             prediction: (B, 1, D, H, W).

@@ -1,4 +1,4 @@
-"""What a translation between styles must keep: where the edges are."""
+"""The loss that keeps the edges of a film in its translation."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import torch
 from torch import nn
 
 SMALLEST = 1e-8
-"""Added to norms, so that a constant image has no gradient but a value."""
+"""Constant added to norms, so that a constant image has a finite gradient."""
 
 
 class GradientCorrelationLoss(nn.Module):
     """1 minus the correlation of the gradients of an image and of its translation (Hiasa et al. 2018).
 
-    The mean over both axes of Pearson's correlation of the differences of neighbouring pixels: 0 where one image is a
-    rising linear function of the other, 2 where it is a falling one.
+    Pearson's correlation of the differences of neighbouring pixels is averaged over both axes. The loss is 0 where one
+    image is a rising linear function of the other, 2 where it is a falling one.
     """
 
     def forward(self, image: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
-        """Compare.
+        """Compare an image with its translation.
 
         Args:
             image: (B, C, rows, columns).

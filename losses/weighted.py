@@ -1,4 +1,4 @@
-"""Several losses under their names."""
+"""Several weighted losses by name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import nn
 
 
 class WeightedLoss(TypedDict):
-    """A loss `(prediction, target) -> scalar` and what it is multiplied by."""
+    """A loss `(prediction, target) -> scalar` and its weight."""
 
     loss: nn.Module
     weight: float
 
 
 class WeightedLosses(nn.Module):
-    """Losses between prediction and target, each multiplied by its weight and kept under its name.
+    """Losses between prediction and target by name, each multiplied by its weight.
 
     Args:
         terms: name -> `{"loss": module, "weight": number}`.
@@ -29,7 +29,7 @@ class WeightedLosses(nn.Module):
         self.weights = {name: float(term["weight"]) for name, term in terms.items()}
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Evaluate every loss.
+        """Compute every loss.
 
         Args:
             prediction: (B, 1, D, H, W).

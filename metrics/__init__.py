@@ -1,4 +1,4 @@
-"""Measures of a predicted volume against the true one, and of sets of radiographs against each other."""
+"""Metrics that compare a predicted volume with the true one, and sets of radiographs with each other."""
 
 from .embedding import PretrainedFeatures as PretrainedFeatures
 from .embedding import RandomFeatures as RandomFeatures

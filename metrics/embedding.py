@@ -1,4 +1,4 @@
-"""What a radiograph looks like in numbers, for comparing sets of them (KID, FID)."""
+"""Features of radiographs, in which sets of them are compared (KID, FID)."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from monai.networks.nets import DenseNet121
 from torch import Tensor, nn
 from torch.nn import functional
 
-from conventions import InputError, read_tensors
+from conventions import InputError
+from storage import read_tensors
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the colours that torchvision's networks were trained on."""
+"""Mean and standard deviation of the colours that torchvision's networks were trained on."""
 
 XRAYVISION_RANGE = 1024.0
-"""torchxrayvision's networks read radiographs in [-1024, 1024]."""
+"""Largest absolute value of the radiographs that torchxrayvision's networks read."""
 
 PRETRAINED_SIDE = 224
-"""Pixels, to which radiographs are brought for both."""
+"""Side in pixels to which radiographs are resized for both."""
 
 _LAYER = re.compile(r"^(.*denselayer\d+)\.(norm|conv)\.?([12]\..*)$")
-"""Of a dense layer's weights, as torchvision names them, and as the files it offers still do (norm.1)."""
+"""Names of the weights of a dense layer in torchvision, also in the older form of the files it offers (norm.1)."""
 
 _COUNTER = "num_batches_tracked"
-"""Of batch norms; not read, and missing in old files."""
+"""Ending of entries of batch norms that are not read, and missing in old files."""
 
 _CLASSIFIER = "classifier."
+"""Beginning of the entries of the last layer, which is not needed."""
 
 
 class RandomFeatures(nn.Module):
-    """Means of what random convolutions answer: texture and tone at three scales, the same on every machine.
+    """Mean responses of random convolutions: texture and tone at three scales, the same on every machine.
 
-    Random features need no download and know nothing of medicine; figures compare with those of the same seed and size
-    of image alone.
+    Random features need no download and no medical data. Figures are only comparable for the same seed and the same
+    size of image.
 
     Args:
-        seed: of the weights.
-        channels: of each of the three layers, which halve the image.
-
-    The result of `forward` has three times as many features.
+        seed: seed of the weights.
+        channels: channels of each of the three layers, which halve the image; there are three times as many features.
     """
 
     def __init__(self, seed: int = 0, channels: int = 32) -> None:
@@ -67,13 +67,13 @@ class RandomFeatures(nn.Module):
 
 
 class PretrainedFeatures(nn.Module):
-    """The 1024 features of a trained DenseNet-121: of ImageNet (torchvision), or of radiographs (torchxrayvision).
+    """The 1024 features of a DenseNet-121 trained on ImageNet (torchvision) or on radiographs (torchxrayvision).
 
-    The two are told by the colours that the first layer reads. Images are brought to 224 pixels and to the values that
-    each was trained on.
+    The number of colours that the first layer reads tells the two apart. Images are resized to 224 pixels and scaled to
+    the values that each was trained on.
 
     Args:
-        path: file of a bare state dict, for example torchvision's densenet121-a639ec97.pth, or what
+        path: file with a bare state dict, for example torchvision's densenet121-a639ec97.pth, or what
             `torch.save(torchxrayvision.models.DenseNet(weights=...).state_dict(), path)` writes.
 
     Raises:
@@ -110,18 +110,18 @@ class PretrainedFeatures(nn.Module):
 
 
 def _renamed(key: str) -> str:
-    """MONAI's name of a weight of torchvision's DenseNet."""
+    """Translate torchvision's name of a weight of the DenseNet to MONAI's."""
     return _LAYER.sub(r"\1.layers.\2\3", key)
 
 
 def embedding(path: str | os.PathLike[str] | None = None, seed: int = 0) -> nn.Module:
-    """What sets of radiographs are compared by.
+    """Return the features in which sets of radiographs are compared.
 
     Args:
-        path: of a trained DenseNet-121, see `PretrainedFeatures`; None takes `RandomFeatures`.
-        seed: of the latter.
+        path: file of a trained DenseNet-121, as in `PretrainedFeatures`; None is `RandomFeatures`.
+        seed: seed of the random features.
 
     Returns:
-        A module (N, 1, rows, columns) in [0, 1] -> (N, features) with a `description`.
+        A module (N, 1, rows, columns) in [0, 1] -> (N, features), with a `description`.
     """
     return RandomFeatures(seed) if path in (None, "") else PretrainedFeatures(str(path))

@@ -1,7 +1,7 @@
 """PSNR, SSIM, MAE and MSE of volumes as pure functions.
 
-The peak of PSNR and the range of SSIM are the data's, for example the 2500 HU of the paper's window. The paper's own
-figures use a peak of 4095 on that range and are 4.29 dB higher: see `metrics/paper.py`.
+The peak of PSNR and the range of SSIM are those of the data, for example the 2500 HU of the paper's window. The figures
+in the paper use a peak of 4095 on that range and are 4.29 dB higher (`metrics/paper.py`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import torch
 from torch.nn.functional import avg_pool3d
 
 SSIM_WINDOW = 7
-"""Side of the uniform window in voxels."""
+"""Side of the uniform window of SSIM in voxels."""
 
 
 def mae(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute error.
+    """Compute the mean absolute error.
 
     Args:
         prediction: (B, ...), any unit.
@@ -29,7 +29,7 @@ def mae(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def mse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean squared error.
+    """Compute the mean squared error.
 
     Args:
         prediction: (B, ...), any unit.
@@ -42,7 +42,7 @@ def mse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def psnr(prediction: torch.Tensor, target: torch.Tensor, data_range: float) -> torch.Tensor:
-    """Peak signal-to-noise ratio, 10 log10(data_range^2 / MSE).
+    """Compute the peak signal-to-noise ratio, 10 log10(data_range^2 / MSE).
 
     Args:
         prediction: (B, ...), any unit.
@@ -50,7 +50,7 @@ def psnr(prediction: torch.Tensor, target: torch.Tensor, data_range: float) -> t
         data_range: difference between the largest and smallest possible value, 2500 for volumes in the paper's window.
 
     Returns:
-        (B,) in dB; infinite where the two are identical.
+        (B,) in dB; infinite for identical volumes.
     """
     return 10 * torch.log10(data_range**2 / mse(prediction, target))
 
@@ -58,17 +58,16 @@ def psnr(prediction: torch.Tensor, target: torch.Tensor, data_range: float) -> t
 def ssim(
     prediction: torch.Tensor, target: torch.Tensor, data_range: float, axes: Sequence[int] = (2, 3, 4)
 ) -> torch.Tensor:
-    """Structural similarity (Wang et al. 2004) with a uniform window of 7 voxels a side, 3-D by default.
+    """Compute the structural similarity (Wang et al. 2004) with a uniform window of 7 voxels, 3-D by default.
 
-    Sample covariance, K1 = 0.01, K2 = 0.03, mean over the voxels whose window lies inside: the same as
-    scikit-image's default.
+    Sample covariance, K1 = 0.01, K2 = 0.03, mean over the voxels whose window lies inside: the defaults of
+    scikit-image.
 
     Args:
         prediction: (B, 1, D, H, W), at least 7 voxels along `axes`, values from 0: unit values, not HU.
         target: (B, 1, D, H, W), same unit.
         data_range: the largest possible value, 1 for unit values.
-        axes: axes of the tensor that the window spans; two of the three give a 2-D SSIM slice by slice, and the mean
-            over the slices.
+        axes: axes of the tensor that the window spans; two of the three give the mean over slices of the 2-D SSIM.
 
     Returns:
         (B,) in [-1, 1].
@@ -87,7 +86,7 @@ def ssim(
 
 
 def _window_mean(volume: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
-    """Mean over the window around each voxel, one axis after the other."""
+    """Average over the window around each voxel, one axis after the other."""
     for axis in axes:
         kernel = [SSIM_WINDOW if axis == other else 1 for other in (2, 3, 4)]
         volume = avg_pool3d(volume, kernel, stride=1)

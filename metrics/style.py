@@ -1,4 +1,4 @@
-"""How alike two sets of radiographs look that have nothing to do with each other."""
+"""Metrics that compare the appearance of two unpaired sets of radiographs."""
 
 from __future__ import annotations
 
@@ -10,31 +10,30 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 SUBSETS = 100
-"""Of a kernel inception distance; each holds half of the smaller set."""
+"""Number of random subsets for the spread of `kid`; each holds half of the smaller set."""
 
 
 def kid(
     a: Tensor, b: Tensor, groups_a: Tensor | None = None, groups_b: Tensor | None = None, seed: int = 0
 ) -> tuple[float, float]:
-    """Kernel distance of two sets of features (Binkowski et al., ICLR 2018: KID where the features are Inception's).
+    """Compute the kernel distance of two sets of features (Binkowski et al., ICLR 2018; KID for features of Inception).
 
-    The unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1)^3: about 0 for sets of one
-    distribution, and then as often below as above. Images of one group, such as renderings of one CT, are not compared
-    with each other, since they are no independent samples.
+    This is the unbiased squared maximum mean discrepancy with the kernel (x . y / d + 1)^3. For two sets of the same
+    distribution it is about 0, and as often below as above. Images of one group, such as DRRs of one CT, are not
+    compared with each other, since they are not independent samples.
 
     Args:
         a: (N, d).
         b: (M, d).
-        groups_a: (N,) number of the group of each image; None makes each its own.
-        groups_b: (M,).
-        seed: of the subsets.
+        groups_a: (N,) number of the group of each image; None makes each image a group.
+        groups_b: (M,) as `groups_a`.
+        seed: seed of the subsets.
 
     Returns:
-        The distance of the whole sets, and the standard deviation of the distances of `SUBSETS` random subsets of half
-        the smaller set each.
+        The distance of the whole sets, and the standard deviation over `SUBSETS` pairs of random subsets.
 
     Raises:
-        ValueError: where a set holds less than 4 images or than 2 groups.
+        ValueError: where a set holds fewer than 4 images or fewer than 2 groups.
     """
     sides = []
     for features, groups in ((a, groups_a), (b, groups_b)):
@@ -53,7 +52,7 @@ def kid(
 
 
 def _discrepancy(*sides: tuple[Tensor, Tensor]) -> float:
-    """Of two sets of (features, groups); NaN where one has a single group."""
+    """Compute the discrepancy of two sets of (features, groups); NaN if one has a single group."""
 
     def kernel(x: Tensor, y: Tensor) -> Tensor:
         return (x @ y.T / x.shape[1] + 1) ** 3
@@ -63,18 +62,18 @@ def _discrepancy(*sides: tuple[Tensor, Tensor]) -> float:
 
 
 def fid(a: Tensor, b: Tensor) -> float:
-    """Frechet distance of the normal distributions of two sets of features (Heusel et al. 2017).
+    """Compute the Frechet distance of normal distributions fitted to two sets of features (Heusel et al. 2017).
 
-    Biased upwards for small sets, the more so where there are less images than features: to be compared between sets of
-    one size alone.
+    It is biased upwards for small sets, even more with fewer images than features, so only figures for sets of the same
+    size can be compared.
 
     Args:
         a: (N, d).
         b: (M, d).
     """
     centred = [(side.double() - side.double().mean(0)) / (len(side) - 1) ** 0.5 for side in (a, b)]
-    # The trace of the root of the covariances' product is the nuclear norm of this product of their triangular factors:
-    # no root of a matrix that few images leave singular.
+    # The trace of the root of the product of the covariances is the nuclear norm of this product of their triangular
+    # factors, which avoids the root of a matrix that few images leave singular.
     factors = [torch.linalg.qr(side, mode="r").R for side in centred]
     common = torch.linalg.svdvals(factors[0] @ factors[1].T).sum()
     spread = sum(side.square().sum() for side in centred)
@@ -82,7 +81,7 @@ def fid(a: Tensor, b: Tensor) -> float:
 
 
 def intensity_wasserstein(a: Tensor, b: Tensor) -> float:
-    """Earth mover's distance between the grey values of two sets, in units of the grey scale.
+    """Compute the earth mover's distance between the grey values of two sets, in units of the grey scale.
 
     Args:
         a: (N, 1, rows, columns), in [0, 1].
@@ -92,13 +91,13 @@ def intensity_wasserstein(a: Tensor, b: Tensor) -> float:
 
 
 def power_spectrum(images: Tensor) -> Tensor:
-    """Mean power at each spatial frequency, over directions and images; a Hann window keeps the borders out.
+    """Average the power at each spatial frequency over directions and images; a Hann window suppresses the borders.
 
     Args:
         images: (N, 1, rows, columns), square.
 
     Returns:
-        (rows // 2,) power at 1, 2, ... cycles an image.
+        (rows // 2,) power at 1, 2, ... cycles per image.
     """
     side = images.shape[-1]
     window = torch.hann_window(side, periodic=False, dtype=torch.float64)
@@ -110,7 +109,7 @@ def power_spectrum(images: Tensor) -> Tensor:
 
 
 def power_spectrum_distance(a: Tensor, b: Tensor) -> float:
-    """Root mean square of the difference of two sets' power spectra, in dB.
+    """Compute the root mean square difference of the power spectra of two sets, in dB.
 
     Args:
         a: (N, 1, side, side).

@@ -1,5 +1,13 @@
-"""Networks by name: those of X2CT-GAN and CycleGAN, an honesty baseline, and the conversion of official weights."""
+"""Networks by name, models with their records, and the conversion of the authors' weights."""
 
+from .checkpoint import describe_model as describe_model
+from .checkpoint import load as load
+from .checkpoint import make_record as make_record
+from .checkpoint import mean_path as mean_path
+from .checkpoint import read_mean_volume as read_mean_volume
+from .checkpoint import read_record as read_record
+from .checkpoint import record_path as record_path
+from .checkpoint import write_record as write_record
 from .cnn2d import CNN2D as CNN2D
 from .convert import from_official as from_official
 from .convert import recognise as recognise
@@ -12,7 +20,6 @@ from .pix2pix import UnetGenerator as UnetGenerator
 from .projector import PatchProjector as PatchProjector
 from .registry import NETWORKS as NETWORKS
 from .registry import build_network as build_network
-from .registry import load_network as load_network
 from .resnet import ResnetGenerator as ResnetGenerator
 from .unet import ReplicateUNet as ReplicateUNet
 from .x2ct import SingleViewGenerator as SingleViewGenerator

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from conventions import VIEW_TO_VOLUME, VOLUME_TO_VIEW, View
 
 INSTANCE_NORM_EPS = 1e-5
-"""What the norms add to the variance; torch's default and the authors'."""
+"""Constant that the norms add to the variance: the default of torch, and the authors'."""
 
 
 def conv_norm_relu(spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 3) -> Convolution:
@@ -57,11 +57,11 @@ def norm_relu_conv(in_channels: int, out_channels: int, kernel_size: int, stride
 
 
 class Stack(nn.Sequential):
-    """Modules one after the other that may forget, in training, what lies between them.
+    """A sequence of modules that can recompute its inner activations in training instead of keeping them.
 
     Attributes:
-        recompute: whether it is computed again on the way back, which takes less memory and one more forward pass
-            (activation checkpointing, Chen et al. 2016). Nothing in it may be random.
+        recompute: whether the backward pass recomputes them, which takes less memory and one more forward pass
+            (activation checkpointing, Chen et al. 2016). Nothing in the sequence may be random.
     """
 
     def __init__(self, *modules: nn.Module) -> None:
@@ -69,7 +69,7 @@ class Stack(nn.Sequential):
         self.recompute = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """One module after the other."""
+        """Apply one module after the other."""
         if torch.jit.is_scripting():
             for module in self:
                 x = module(x)
@@ -79,12 +79,12 @@ class Stack(nn.Sequential):
 
 
 def recomputed(block: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """Run a block that keeps its inputs alone for the way back."""
+    """Run a block and keep only its inputs for the backward pass."""
     return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
 class DenseLayer(nn.Module):
-    """Bottleneck layer of a dense block: 1x1 then 3x3, its output concatenated after its input.
+    """Bottleneck layer of a dense block: 1x1, then 3x3, the output appended to the input.
 
     Args:
         in_channels: channels of the input.
@@ -112,11 +112,11 @@ class DenseEncoder(nn.Module):
     Args:
         stem_channels: channels of the 7x7 stem.
         growth_rate: channels that each dense layer adds.
-        bottleneck_factor: see `DenseLayer`.
-        dense_layers: dense layers of each stage.
+        bottleneck_factor: as in `DenseLayer`.
+        dense_layers: number of dense layers in each stage.
 
     Attributes:
-        map_channels: channels of the maps that enter the stages, finest first.
+        map_channels: channels of the maps that enter the stages, finest map first.
         code_channels: length of the code.
     """
 
@@ -152,7 +152,7 @@ class DenseEncoder(nn.Module):
             radiograph: (B, 1, rows, columns) in [0, 1].
 
         Returns:
-            The 2-D maps that enter the stages, finest first, and the code (B, code_channels): the mean of the last map.
+            The 2-D maps that enter the stages, finest first; the code (B, code_channels), the mean of the last map.
         """
         maps: list[Tensor] = []
         x = self.stem(radiograph)
@@ -168,7 +168,7 @@ class ConnectionA(nn.Module):
     Args:
         code_channels: length of the code.
         channels: channels of the 3-D feature.
-        size: its side in voxels.
+        size: side of the 3-D feature in voxels.
         dropout: probability of dropping a value before the ReLU, in training.
     """
 
@@ -187,8 +187,8 @@ class ConnectionA(nn.Module):
 class LiftMap(nn.Module):
     """3x3x3 convolution, instance norm and ReLU of a map that is repeated along the ray.
 
-    The repeated map is the same in every slice, so the result is too, but for the first and the last slice, which
-    border on the zero padding. Three 2-D convolutions give all there is; the norm counts the inner slice S - 2 times.
+    The repeated map is the same in every slice, and so is the result, except for the first and the last slice, which
+    border on the zero padding. Three 2-D convolutions compute it all; the norm counts the inner slice S - 2 times.
 
     Args:
         channels: channels of the map and of the result.
@@ -228,15 +228,15 @@ class ConnectionB(nn.Module):
         self.lift = LiftMap(out_channels)
 
     def forward(self, encoder_map: Tensor) -> Tensor:
-        """(B, in_channels, S, S) -> (B, out_channels, 3, S, S), in the view's frame; see `LiftMap`."""
+        """(B, in_channels, S, S) -> (B, out_channels, 3, S, S) as `LiftMap` has it, in the frame of the view."""
         return self.lift(self.compress(encoder_map))
 
 
 class MergeLifted(nn.Module):
-    """3x3x3 convolution, instance norm and ReLU of a 3-D feature with a lifted map after it.
+    """3x3x3 convolution, instance norm and ReLU of a 3-D feature concatenated with a lifted map.
 
-    What the convolution makes of the lifted map is again the same in every slice but the first two and the last two,
-    so 2-D convolutions give it, and only the other half is convolved in 3-D.
+    The contribution of the lifted map is the same in every slice except the first two and the last two, so 2-D
+    convolutions compute it, and only the other half is convolved in 3-D.
 
     Args:
         channels: channels of the feature, of the lifted map, and of the result.
@@ -248,7 +248,7 @@ class MergeLifted(nn.Module):
         self.norm = nn.InstanceNorm3d(channels, eps=INSTANCE_NORM_EPS)
 
     def forward(self, feature: Tensor, lifted: Tensor) -> Tensor:
-        """(B, C, S, S, S) and (B, C, 3, S, S) as `LiftMap` gives it -> (B, C, S, S, S)."""
+        """(B, C, S, S, S) and (B, C, 3, S, S) as `LiftMap` has it -> (B, C, S, S, S)."""
         channels = feature.shape[1]
         merged = conv3d(feature, self.conv.weight[:, :channels], self.conv.bias, padding=1)
         before, here, after = self.conv.weight[:, channels:].unbind(2)
@@ -259,12 +259,12 @@ class MergeLifted(nn.Module):
         l3, l4 = conv2d(last, torch.cat([after, here]), padding=1).chunk(2, 1)
         middle = i2.unsqueeze(2).expand(-1, -1, feature.shape[2] - 4, -1, -1)
         head, foot = torch.stack([f0 + i0, f1 + i1], 2), torch.stack([i3 + l3, i4 + l4], 2)
-        # In place, as nothing needs what was there: a new 3-D feature costs more than the arithmetic.
+        # In place, as the previous values are not needed: allocating a 3-D feature costs more than the arithmetic.
         return self.norm(merged.add_(torch.cat([head, middle, foot], 2))).relu_()
 
 
 class ConnectionC(nn.Module):
-    """Connection-C: the features of the views meet in the volume frame as their mean, which replaces each of them.
+    """Connection-C: the mean of the views' features in the volume frame, which replaces each of them.
 
     Args:
         views: the views, in the order of the features.
@@ -279,10 +279,10 @@ class ConnectionC(nn.Module):
         """Fuse the views.
 
         Args:
-            features: one (B, C, depth, rows, columns) a view, each in its own frame.
+            features: (B, C, depth, rows, columns) of each view, in its own frame.
 
         Returns:
-            The fused feature (B, C, D, H, W), and the same in the frame of each view.
+            The fused feature (B, C, D, H, W), and the same feature in the frame of each view.
         """
         fused = features[0].permute(self.to_volume[0])
         for feature, to_volume in zip(features[1:], self.to_volume[1:]):  # noqa: B905 (TorchScript knows no `strict`)
@@ -304,10 +304,9 @@ def decoder_level(in_channels: int, channels: int, out_channels: int) -> Stack:
 class HeadConv3d(nn.Conv3d):
     """The last 7x7x7 convolution, to one channel, computed slice by slice.
 
-    Its name holds "Conv", by which MONAI's `normal_init` knows what to initialise.
-
-    A 3-D convolution to one channel is slow on CPU (ten times slower than this at 64^3). The same sum is taken as one
-    2-D convolution of every slice to seven planes, one for each depth of the kernel, which are then added up shifted.
+    A 3-D convolution to one channel is slow on a CPU (ten times slower than this at 64^3). The same sum is computed as
+    one 2-D convolution of every slice to seven planes, one for each depth of the kernel, which are added with shifts.
+    `normal_init` of MONAI initialises classes whose names contain "Conv".
 
     Args:
         channels: channels of the feature.
@@ -333,10 +332,10 @@ class HeadConv3d(nn.Conv3d):
 
 
 class ViewDecoderLevelBase(nn.Module):
-    """What the two kinds of a level of a view's decoder share.
+    """Base of the two kinds of levels in the decoder of a view.
 
     Attributes:
-        recompute: see `Stack`.
+        recompute: as in `Stack`.
     """
 
     def __init__(self) -> None:
@@ -344,7 +343,7 @@ class ViewDecoderLevelBase(nn.Module):
         self.recompute = False
 
     def forward(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
-        """(B, C', S/2, S/2, S/2) and (B, map_channels, S, S) -> (B, channels, S, S, S), in the view's frame."""
+        """(B, C', S/2, S/2, S/2) and (B, map_channels, S, S) -> (B, channels, S, S, S), in the frame of the view."""
         if torch.jit.is_scripting():
             return self.compute(feature, encoder_map)
         else:
@@ -352,17 +351,17 @@ class ViewDecoderLevelBase(nn.Module):
             return recomputed(compute, feature, encoder_map) if self.recompute else compute(feature, encoder_map)
 
     def compute(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
-        """As `forward`."""
+        """Compute `forward`."""
         raise NotImplementedError
 
 
 class ViewDecoderLevel(ViewDecoderLevelBase):
-    """One level of a view's decoder: refine and up-sample, lift the encoder's map by Connection-B, merge both.
+    """One level in the decoder of a view: refine and up-sample, lift the encoder's map by Connection-B, merge both.
 
     Args:
-        upsample: what brings the incoming feature to this level's size and channels.
+        upsample: module that brings the incoming feature to the size and the channels of this level.
         map_channels: channels of the encoder's map.
-        channels: channels of this level, and of what Connection-B adds to it.
+        channels: channels of this level and of its Connection-B.
     """
 
     def __init__(self, upsample: nn.Module, map_channels: int, channels: int) -> None:
@@ -372,15 +371,15 @@ class ViewDecoderLevel(ViewDecoderLevelBase):
         self.merge = MergeLifted(channels)
 
     def compute(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
-        """As `forward`."""
+        """Compute `forward`."""
         return self.merge(self.upsample(feature), self.connection_b(encoder_map))
 
 
 class ViewDecoderLevelWithoutB(ViewDecoderLevelBase):
-    """`ViewDecoderLevel` of the ablation without Connection-B: the encoder's map does not get into 3-D.
+    """`ViewDecoderLevel` of the ablation without Connection-B, which does not use the encoder's map.
 
     Args:
-        upsample: see `ViewDecoderLevel`.
+        upsample: as in `ViewDecoderLevel`.
         channels: channels of this level.
     """
 
@@ -390,21 +389,21 @@ class ViewDecoderLevelWithoutB(ViewDecoderLevelBase):
         self.merge = conv_norm_relu(3, channels, channels)
 
     def compute(self, feature: Tensor, encoder_map: Tensor) -> Tensor:
-        """As `forward`; the map is not used."""
+        """Compute `forward` without the map."""
         return self.merge(self.upsample(feature))
 
 
 class ViewDecoder(nn.Module):
-    """3-D decoder of one view, in the view's frame. The generator calls its levels one by one, as it fuses in between.
+    """3-D decoder of one view, in its frame. The generator calls the levels one by one, since it fuses in between.
 
     Args:
         channels: channels from the coarsest feature (Connection-A) to the finest.
         map_channels: channels of the encoder's maps, finest first.
-        connection_b: whether the encoder's maps get into 3-D.
+        connection_b: whether the encoder's maps are used.
 
     Attributes:
         levels: `ViewDecoderLevel`s, coarsest first.
-        tail: from the last level to the view's own volume (B, 1, S, S, S), before the activation.
+        tail: layers from the last level to a volume of the view alone (B, 1, S, S, S), before the activation.
     """
 
     def __init__(self, channels: Sequence[int], map_channels: Sequence[int], connection_b: bool = True) -> None:
@@ -425,12 +424,12 @@ class MainDecoder(nn.Module):
 
     Args:
         channels: channels from the coarsest feature to the finest.
-        connection_c: whether the views' fused feature joins at every level, or at the coarsest only.
+        connection_c: whether the fused feature of the views joins at every level, or at the coarsest only.
 
     Attributes:
-        levels: coarsest first; the first takes the fused feature, every other one the fused feature with its own
-            predecessor's output after it, or that output alone.
-        tail: from both at the finest level to the volume (B, 1, S, S, S), before the activation.
+        levels: coarsest first. The first takes the fused feature; every other one takes the fused feature concatenated
+            with the output of the previous level, or that output alone.
+        tail: layers from both at the finest level to the volume (B, 1, S, S, S), before the activation.
     """
 
     def __init__(self, channels: Sequence[int], connection_c: bool = True) -> None:

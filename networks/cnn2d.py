@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from conventions import VIEW_TO_VOLUME, View
 
-from .x2ct import ACTIVATIONS, check_image, check_size_and_activation
+from .x2ct import ACTIVATIONS, VolumeGenerator, check_image, check_size_and_activation
 
 WIDTH = 256
-"""Channels from the end of the first part on."""
+"""Number of channels from the end of the first part on."""
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> Convolution:
@@ -26,11 +26,11 @@ def conv_norm(in_channels: int, out_channels: int, kernel_size: int, stride: int
 
 
 class ResidualBlock(nn.Module):
-    """1x1, 3x3 and 3x3 convolution beside a skip, each with batch norm and ReLU; then a ReLU of their sum.
+    """1x1, 3x3 and 3x3 convolutions and a skip, each with batch norm and ReLU; then a ReLU of their sum.
 
     Args:
         in_channels: channels of the input.
-        out_channels: channels of the output; the skip is a convolution where they differ.
+        out_channels: channels of the output; the skip is a convolution if the two differ.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -47,28 +47,28 @@ class ResidualBlock(nn.Module):
 
 
 def _up() -> nn.ConvTranspose2d:
-    """Doubles the size, channel by channel."""
+    """Transposed convolution that doubles the size, channel by channel."""
     return nn.ConvTranspose2d(WIDTH, WIDTH, 4, stride=2, padding=1, groups=WIDTH, bias=False)
 
 
-class CNN2D(nn.Module):
-    """2DCNN baseline: a CT volume from one radiograph of twice its size, slice by slice as channels.
+class CNN2D(VolumeGenerator):
+    """The 2DCNN baseline: a CT volume from one radiograph of twice its size, with the slices as channels.
 
-    The paper's comparison, after Henzler et al. 2018; at the defaults it has 9,068,480 parameters and the authors'
-    weights ("singleview_2D") fit (`from_official`). Unlike the others it has batch norms: put it into `eval` to use it.
+    The comparison of the paper, after Henzler et al. 2018. With the defaults it has 9,068,480 parameters, and the
+    authors' weights ("singleview_2D") fit (`from_official`). Unlike the other generators it has batch norms: call
+    `eval` before using it.
 
     Args:
         image_size: side of the radiograph in pixels, a multiple of 32 from 64 up; the volume has half of it.
-        activation: what follows the last convolution: relu as in the authors' factory, linear as in their 2DCNN class.
+        activation: activation after the last convolution: relu as in the authors' factory, linear as in their class.
 
     Raises:
         InputError: where the size or the activation is not one of the above.
     """
 
     def __init__(self, image_size: int = 256, activation: str = "relu") -> None:
-        super().__init__()
+        super().__init__(image_size, views=1)
         check_size_and_activation(image_size, activation)
-        self.image_size = image_size
 
         def blocks(count: int) -> list[nn.Module]:
             return [ResidualBlock(WIDTH, WIDTH) for _ in range(count)]
@@ -89,7 +89,7 @@ class CNN2D(nn.Module):
 
         Args:
             image: PA radiograph (B, 1, S, S) in [0, 1], bright = dense.
-            geometry: ignored.
+            geometry: view (B, 1, 4, 3) in mm, LPS; ignored.
 
         Returns:
             Unit volume (B, 1, D, H, W), D = H = W = S / 2.
@@ -98,7 +98,7 @@ class CNN2D(nn.Module):
             InputError: where the image has another shape (not checked in TorchScript).
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            check_image(image, self.image_size, 1)
+            check_image(image, self.image_size, self.views)
         features: list[Tensor] = []
         x = image
         for part in self.down:

@@ -1,8 +1,8 @@
-"""From checkpoints of X2CT-GAN's and CycleGAN's authors to ours: what each of their layers is called here.
+"""Convert checkpoints of the authors of X2CT-GAN and CycleGAN to ours and back, by a table of layer names.
 
-Instance norms kept running statistics that nothing ever reads (X2CT-GAN was tested with statistics of the image itself,
-CycleGAN had them in summer 2018 and drops them since), and X2CT-GAN's ablations without Connection-B hold its weights
-without using them; those entries are dropped. Everything else must fit exactly.
+Entries without an effect are dropped: running statistics of instance norms, which nothing reads (X2CT-GAN was tested
+with the statistics of the image itself, CycleGAN kept them only in summer 2018), and the unused weights of Connection-B
+in the ablations without it. Everything else must fit exactly.
 """
 
 from __future__ import annotations
@@ -14,28 +14,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from conventions import InputError
+from conventions import InputError, View
+from drr import Acquisition, VolumeGrid
 
 from .blocks import ViewDecoderLevelWithoutB
 from .cnn2d import CNN2D
 from .patchgan import MultiScaleDiscriminator, PatchDiscriminator, PatchDiscriminator2D, PatchDiscriminator3D
 from .pix2pix import PixelDiscriminator, UnetGenerator
 from .resnet import ResnetGenerator
-from .x2ct import SingleViewGenerator, ViewBranch, X2CTGenerator
+from .x2ct import SingleViewGenerator, ViewBranch, VolumeGenerator, X2CTGenerator
+
+PAPER = Acquisition()
+"""Acquisition of the authors of X2CT-GAN at 128^3."""
 
 DEAD_BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
-"""Endings of the entries that are dropped."""
+"""Endings of the entries that hold running statistics."""
 
 COUNTER = ".num_batches_tracked"
+"""Ending of the entries that count the batches of a norm."""
 
 _WITH_FEATURES = re.compile(r"(?:model|scale(\d+)_layer)(\d+)\.(\d+)\.(\w+)")
 
 PARALLEL_PREFIX = "module."
-"""What `DataParallel` puts before every key."""
+"""Prefix that `DataParallel` gives every key."""
 
 
 def _branch_layers(branch: ViewBranch) -> dict[str, str]:
-    """Encoder, Connection-A and Connections B, which single view and biplanar name alike."""
+    """Name the encoder, Connection-A and Connections B, which the single-view and the biplanar network share."""
     layers = {"encoder_layer.1": "encoder.stem.0", "base_link.0": "connection_a.linear"}
     for i, stage in enumerate(branch.encoder.stages):
         theirs, ours = f"encoder_layer{i}", f"encoder.stages.{i}"
@@ -43,7 +48,7 @@ def _branch_layers(branch: ViewBranch) -> dict[str, str]:
         for j, _ in enumerate(stage.get_submodule("dense").children()):
             layers[f"{theirs}.3.conv_block.{j}.conv1"] = f"{ours}.dense.{j}.reduce.2"
             layers[f"{theirs}.3.conv_block.{j}.conv2"] = f"{ours}.dense.{j}.grow.2"
-    # They count the levels from the finest, ours run from the coarsest.
+    # The authors count levels from the finest, we count from the coarsest.
     for i in range(5):
         ours = f"decoder.levels.{4 - i}.connection_b"
         layers[f"linker_layer{i}.0.compress_block.0"] = f"{ours}.compress.conv"
@@ -52,7 +57,7 @@ def _branch_layers(branch: ViewBranch) -> dict[str, str]:
 
 
 def _view_layers(branch: ViewBranch) -> dict[str, str]:
-    """A view of the biplanar network: the first convolution of each level stands apart."""
+    """Name the layers of a view of the biplanar network, where the first convolution of each level is a block."""
     layers = _branch_layers(branch) | _upsampling_layers("decoder.levels.{}.upsample")
     for i in range(5):
         layers[f"decoder_compress_layer{i - 1}.0"] = f"decoder.levels.{4 - i}.merge.conv"
@@ -83,7 +88,7 @@ def _biplanar_layers(network: X2CTGenerator) -> dict[str, str]:
 
 
 def _single_view_layers(network: SingleViewGenerator) -> dict[str, str]:
-    """The single view has the first convolution of a level and those after it in one block."""
+    """Name the layers of the single-view network, where the convolutions of a level share one block."""
     layers = _branch_layers(network.pa) | {
         "decoder_layer4.0.block.block.0": "decoder.levels.0.upsample.conv",
         "decoder_layer-1.0": "decoder.levels.4.merge.conv",
@@ -102,7 +107,7 @@ def _single_view_layers(network: SingleViewGenerator) -> dict[str, str]:
 
 
 def _cnn2d_layers(network: CNN2D) -> dict[str, str]:
-    """Parts 1 to 4 go down, 5 is the bottom, 6 to 8 go up, 9 gives the slices."""
+    """Name the layers of the 2DCNN: parts 1 to 4 go down, 5 is the bottom, 6 to 8 go up, 9 makes the slices."""
     parts = [*(f"down.{i}" for i in range(4)), "bottom", *(f"up.{i}" for i in range(3)), "slices"]
     layers = {}
     for name, module in network.named_modules():
@@ -117,13 +122,13 @@ def _cnn2d_layers(network: CNN2D) -> dict[str, str]:
 
 
 def _patchgan_layers(network: PatchDiscriminator) -> dict[str, str]:
-    # Convolutions stand at 0, 2, 5, 8, ...: after the first come an activation, after the others a norm too.
+    # Convolutions are at 0, 2, 5, 8, ...: an activation follows the first one, a norm and an activation the others.
     layers = {f"model.{max(3 * i - 1, 0)}": f"layers.{i}.conv" for i in range(len(network.layers))}
     return layers | {f"model.{3 * i}": f"layers.{i}.adn.N" for i in range(1, len(network.layers) - 1)}
 
 
 def _resnet_layers(network: ResnetGenerator) -> dict[str, str]:
-    """CycleGAN's generator is one sequence, of which paddings and activations take numbers too."""
+    """Name the layers of CycleGAN's generator, one sequence in which paddings and activations are numbered too."""
     blocks = len(network.blocks)
     layers = {"model.1": "stem.conv", "model.2": "stem.norm", f"model.{17 + blocks}": "head"}
     for i in range(2):
@@ -141,7 +146,7 @@ def _resnet_layers(network: ResnetGenerator) -> dict[str, str]:
 
 
 def _multi_scale_layers(network: MultiScaleDiscriminator) -> dict[str, str]:
-    """Their highest number judges the full size, which is our first scale."""
+    """Name the layers of several PatchGANs; the authors give the full size the highest number, we the lowest."""
     layers = {}
     last = len(network.scales) - 1
     for i, scale in enumerate(network.scales):
@@ -152,7 +157,7 @@ def _multi_scale_layers(network: MultiScaleDiscriminator) -> dict[str, str]:
 
 
 def _unet_layers(network: UnetGenerator) -> dict[str, str]:
-    """Pix2pix's generator is a block in a block: down, the next block, up, with activations and norms between."""
+    """Name the layers of the U-Net, nested blocks: down, the next block, up, with activations and norms between."""
     last = len(network.down) - 1
     layers = {"model.model.0": "down.0", "model.model.3": "up.0"}
     for level in range(1, last + 1):
@@ -176,20 +181,20 @@ LAYERS: dict[type[nn.Module], Callable[..., dict[str, str]]] = {
     UnetGenerator: _unet_layers,
     PixelDiscriminator: _pixelgan_layers,
 }
-"""For each network that has a counterpart among the authors': their layers' names to ours."""
+"""Table of layers for each network that the authors have: their names of the layers to ours."""
 
 
 def official_keys(network: nn.Module) -> dict[str, str]:
-    """List what each entry of the network is called by the authors.
+    """Return the authors' name of each entry of a network.
 
     Args:
-        network: a network that has a counterpart among the authors'.
+        network: a network that the authors have too.
 
     Returns:
-        Our state-dict key to theirs, for every entry.
+        Our key of each state-dict entry -> their key.
 
     Raises:
-        InputError: where the network has no counterpart.
+        InputError: where the authors have no such network.
     """
     if type(network) not in LAYERS:
         known = ", ".join(c.__name__ for c in LAYERS)
@@ -200,14 +205,15 @@ def official_keys(network: nn.Module) -> dict[str, str]:
 
 
 def from_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Rename the entries of an authors' state dict to ours.
+    """Rename the entries of a state dict of the authors to our names.
 
     Args:
-        state_dict: the entry `state_dict` of one of their checkpoint files.
-        network: our network to load it into, with the checkpoint's image size and widths; `recognise` names it.
+        state_dict: entry `state_dict` of one of their checkpoint files.
+        network: our network to load it into, with the image size and the widths of the checkpoint, as `recognise`
+            finds them.
 
     Returns:
-        A state dict for `network.load_state_dict`; the tensors are those given, not copies.
+        A state dict for `network.load_state_dict`; it shares the given tensors.
 
     Raises:
         InputError: where an entry is missing, unknown or of another shape.
@@ -222,7 +228,7 @@ def from_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[
     unknown = sorted(given.keys() - set(keys.values()))
     if missing or unknown:
         found = [f"{len(k)} {what} such as {k[0]}" for k, what in ((missing, "missing"), (unknown, "unknown")) if k]
-        raise InputError(f"this is no checkpoint of the authors' counterpart of {name}: entries {', '.join(found)}")
+        raise InputError(f"this is not a checkpoint of the authors' {name}: entries {', '.join(found)}")
     for ours, expected in network.state_dict().items():
         shape = tuple(given[keys[ours]].shape)
         if shape != tuple(expected.shape):
@@ -234,33 +240,33 @@ def from_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[
 
 
 def to_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """The way back: rename the entries of our state dict to the authors'.
+    """Rename the entries of a state dict of ours to the authors' names.
 
-    Their norms' running statistics, which nothing reads, are not made up; their loader leaves them as they are.
+    The running statistics of their norms, which nothing reads, are left out; their loader keeps its own.
 
     Args:
-        state_dict: of our network.
+        state_dict: state dict of our network.
         network: the network it belongs to.
 
     Returns:
-        The entry `state_dict` of a checkpoint for their code; the tensors are those given.
+        Entry `state_dict` of a checkpoint for their code; it shares the given tensors.
 
     Raises:
-        InputError: where the network has no counterpart, or entries are missing, unknown or of another shape.
+        InputError: where the authors have no such network, or entries are missing, unknown or of another shape.
     """
     expected = network.state_dict()
     different = sorted(expected.keys() ^ state_dict.keys()) or [
         key for key, value in expected.items() if value.shape != state_dict[key].shape
     ]
     if different:
-        raise InputError(f"this is no state dict of {type(network).__name__}: entry {different[0]} does not fit")
+        raise InputError(f"this is not a state dict of {type(network).__name__}: entry {different[0]} does not fit")
     return {theirs: state_dict[ours] for ours, theirs in official_keys(network).items()}
 
 
 def plain_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' entries in one numbering: without `DataParallel`, and discriminators without intermediate layers.
+    """Bring the authors' keys to one numbering: without `DataParallel`, and discriminators as without features.
 
-    A discriminator that gives its features has the same tensors as `model<layer>.0` or `scale<scale>_layer<layer>.0`.
+    A discriminator that returns its features names the same tensors `model<layer>.0` or `scale<scale>_layer<layer>.0`.
     """
 
     def plain(key: str) -> str:
@@ -275,20 +281,20 @@ def plain_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
-    """Which of our networks an authors' state dict belongs to.
+    """Find out which of our networks a state dict of the authors belongs to.
 
-    Their "NoFuse" network has the same entries as the shipped "Fuse": it is taken for the latter, unless one says
-    `x2ct_biplanar_no_fuse`. CycleGAN's discriminator as of summer 2018, with statistics of its norms, is taken for the
-    X2CT authors', unless one says `patchgan_70`.
+    Two cases look alike. The "NoFuse" network has the same entries as the shipped "Fuse" and is taken for it;
+    give its name, `x2ct_biplanar_no_fuse`, yourself. The discriminator of CycleGAN as of summer 2018, with statistics
+    of its norms, is taken for that of the X2CT authors; give `patchgan_70`.
 
     Args:
-        state_dict: the entry `state_dict` of one of their checkpoint files.
+        state_dict: entry `state_dict` of one of their checkpoint files.
 
     Returns:
         A name for `build_network`, and its arguments that differ from the defaults.
 
     Raises:
-        InputError: where the entries are those of no network of theirs.
+        InputError: where the entries belong to none of their networks.
     """
     shapes = {key: tuple(value.shape) for key, value in plain_keys(state_dict).items() if hasattr(value, "shape")}
     if "view1Model.base_link.0.weight" in shapes or "base_link.0.weight" in shapes:
@@ -319,16 +325,68 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
             dims = len(shapes[key]) - 2
             channels = {"in_channels": shapes[key][1]}
             return (f"patchgan_{dims}d_multi_scale" if multiple else f"patchgan_{dims}d"), channels
-    raise InputError("the entries are those of no network of the X2CT authors, nor of CycleGAN")
+    raise InputError("the entries belong to no network of the authors of X2CT-GAN or CycleGAN")
 
 
-def of_cyclegan(name: str) -> bool:
-    """Whether a network, by its name, is one of CycleGAN's and not of X2CT-GAN's."""
+def recognise_ours(state_dict: Mapping[str, Tensor], name: str) -> dict[str, Any]:
+    """Find out the arguments of a network of ours from its entries, as far as they show.
+
+    Args:
+        state_dict: state dict of our network.
+        name: its name in `NETWORKS`.
+
+    Returns:
+        Arguments for `build_network`.
+    """
+    shapes = {key: tuple(value.shape) for key, value in state_dict.items()}
+    connection_a = [shape for key, shape in shapes.items() if key.endswith("connection_a.linear.weight")]
+    if connection_a:
+        return {"image_size": image_size_of(connection_a[0])}
+    if "slices.1.weight" in shapes:
+        return {"image_size": 2 * shapes["slices.1.weight"][0]}
+    norm = {} if "stem.conv.bias" in shapes or "layers.1.conv.bias" in shapes else {"norm": "batch"}
+    if "stem.conv.weight" in shapes:
+        channels, in_channels = shapes["stem.conv.weight"][:2]
+        blocks = len({key.split(".")[1] for key in shapes if key.startswith("blocks.")})
+        outer = {"in_channels": in_channels, "out_channels": shapes.get("head.weight", (1,))[0]}
+        return {**outer, "channels": channels, "blocks": blocks, **norm}
+    first = shapes.get("layers.0.conv.weight") or shapes.get("scales.0.layers.0.conv.weight")
+    if first is None:
+        return {}
+    if not is_of_cyclegan(name):
+        return {"in_channels": first[1]}
+    convolutions = sum(len(shape) == 4 for shape in shapes.values())
+    return {"in_channels": first[1], "channels": first[0], "num_layers": convolutions - 2, **norm}
+
+
+def official_acquisition(network: nn.Module) -> Acquisition | None:
+    """Return how the authors of X2CT-GAN made the radiographs that a network reads.
+
+    Their checkpoints do not hold it: it is that of their data, a cube of 320 mm in the voxels of the network.
+
+    Args:
+        network: one of their generators, or any other network.
+
+    Returns:
+        Their acquisition, with the PA view alone for generators of one view; None for other networks.
+    """
+    if not isinstance(network, VolumeGenerator):
+        return None
+    side = network.image_size // 2 if isinstance(network, CNN2D) else network.image_size
+    return PAPER.replace(
+        grid=VolumeGrid(side, PAPER.grid.size[0] / side),
+        view_names=tuple(View)[: network.views],
+        detector_shape=(network.image_size, network.image_size),
+    )
+
+
+def is_of_cyclegan(name: str) -> bool:
+    """Say whether a name is that of a network of CycleGAN's authors, not of X2CT-GAN's."""
     return name in ("resnet_9blocks", "resnet_6blocks", "patchgan_70", "unet_128", "unet_256", "pixelgan")
 
 
 def _recognise_resnet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
-    """CycleGAN's generator: blocks, channels, norm and dropout from the entries."""
+    """Find out blocks, channels, norm and dropout of CycleGAN's generator."""
     blocks = len({key.split(".")[1] for key in shapes if ".conv_block." in key})
     channels, in_channels = shapes["model.1.weight"][:2]
     found: dict[str, Any] = {"in_channels": in_channels, "channels": channels}
@@ -343,7 +401,7 @@ def _recognise_resnet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[
 
 
 def _recognise_unet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
-    """Pix2pix's generator: as many halvings as there are pairs of convolutions."""
+    """Find out channels and halvings of the U-Net, which has a pair of convolutions for each halving."""
     halvings = sum(len(shape) == 4 for shape in shapes.values()) // 2
     channels, in_channels = shapes["model.model.0.weight"][:2]
     found: dict[str, Any] = {"in_channels": in_channels, "channels": channels}
@@ -352,7 +410,10 @@ def _recognise_unet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[st
 
 
 def _recognise_patchgan_70(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
-    """CycleGAN's discriminator has the entries of the X2CT authors' in 2-D, but for the statistics of its norms."""
+    """Find out channels, layers and norm of CycleGAN's discriminator.
+
+    It has the entries of the 2-D discriminator of X2CT-GAN, except for the statistics of its norms.
+    """
     channels, in_channels = shapes["model.0.weight"][:2]
     convolutions = sum(len(shape) == 4 for shape in shapes.values())
     found: dict[str, Any] = {"in_channels": in_channels, "channels": channels, "num_layers": convolutions - 2}
@@ -362,18 +423,18 @@ def _recognise_patchgan_70(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, 
 
 
 def _is_statistic(key: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether an entry is a statistic of an instance norm, which has no weights."""
+    """Say whether an entry is a statistic of an instance norm, which has no weights."""
     layer, _, kind = key.rpartition(".")
     return f".{kind}" in DEAD_BUFFERS and f"{layer}.weight" not in shapes
 
 
 def image_size_of(connection_a: tuple[int, ...]) -> int:
-    """Side of the radiographs from the rows of Connection-A: 256 channels at a 32th of the side, cubed."""
+    """Compute the side of the radiographs from the rows of Connection-A: 256 channels on a 32nd of the side, cubed."""
     return 32 * round((connection_a[0] / 256) ** (1 / 3))
 
 
 def _is_dead(key: str, network: nn.Module) -> bool:
-    """Whether an entry has no effect: statistics of instance norms, and Connections B of networks without them."""
+    """Say whether an entry has no effect: a statistic of an instance norm, or a Connection-B in a network without."""
     without_b = isinstance(network, (X2CTGenerator, SingleViewGenerator)) and isinstance(
         network.pa.decoder.levels[0], ViewDecoderLevelWithoutB
     )

@@ -1,4 +1,4 @@
-"""A generator as an ONNX file, which ONNX Runtime must run like PyTorch before it takes its name."""
+"""Write a generator as an ONNX file, which is only kept if ONNX Runtime runs it like PyTorch."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ import torch
 from monai.utils import optional_import
 from torch import Tensor, nn
 
-from conventions import InputError, Keys, set_aside, write_atomically
+from conventions import InputError, Keys
+from storage import set_aside, write_atomically
 
 onnx, has_onnx = optional_import("onnx")
 onnxruntime, has_onnxruntime = optional_import("onnxruntime")
 
 OPSET = 18
-"""Version of the ONNX operators; ONNX Runtime knows it from 1.14 on."""
+"""Version of the ONNX operators; ONNX Runtime supports it from 1.14 on."""
 
 BATCHES = (1, 2)
-"""Cases at once that the file is tried with; its batch axis is free."""
+"""Batch sizes with which the file is tested; its batch axis is free."""
 
 TOLERANCE = 1e-4
-"""Largest difference from PyTorch, in unit values; relative to the largest value where that is above 1."""
+"""Largest difference from PyTorch in unit values, relative to the largest value if that is above 1."""
 
 
 def write_onnx(
@@ -38,7 +39,7 @@ def write_onnx(
         network: the generator, on the CPU; put into evaluation mode.
         path: file to write; a file of an earlier run is renamed, not overwritten.
         image_shape: (views, S, S) of its input.
-        metadata: written into the file by name; what is no text as JSON.
+        metadata: entries written into the file, those that are not text as JSON.
 
     Returns:
         Largest difference between PyTorch and ONNX Runtime on random images, and the largest absolute value of those
@@ -61,7 +62,7 @@ def write_onnx(
             measured = _compare(network, part, image_shape)
         except InputError as error:
             raise InputError(f"{path}: not written: {error}") from error
-        set_aside(path)  # not before there is something to put in its place
+        set_aside(path)  # only now that there is a file to replace it
 
     with torch.no_grad():
         write_atomically(path, write)
@@ -69,13 +70,13 @@ def write_onnx(
 
 
 class NormAxisByAxis(nn.Module):
-    """3-D instance norm whose means are taken along one axis after another.
+    """3-D instance norm that averages along one axis after another.
 
-    ONNX Runtime adds up an instance norm's voxels one by one on a CPU, which costs 2e-4 at 128^3; this costs 1e-6 in no
-    more time.
+    On a CPU, ONNX Runtime sums the voxels of an instance norm one by one, with an error of 2e-4 at 128^3; here it is
+    1e-6, in no more time.
 
     Args:
-        eps: added to the variance.
+        eps: constant added to the variance.
     """
 
     def __init__(self, eps: float) -> None:
@@ -93,7 +94,7 @@ def _mean(feature: Tensor) -> Tensor:
 
 
 def _with_exact_norms(network: nn.Module) -> nn.Module:
-    """A copy whose 3-D instance norms are `NormAxisByAxis`; none of ours has weights or running statistics."""
+    """Copy a network with `NormAxisByAxis` as 3-D instance norms; none of ours has weights or running statistics."""
     network = copy.deepcopy(network)
     for module in list(network.modules()):
         for name, child in module.named_children():
@@ -106,10 +107,10 @@ def _convert(network: nn.Module, part: Path, image_shape: Sequence[int], metadat
     image, pred = Keys.IMAGE.value, Keys.PRED.value
     example = torch.rand(1, *image_shape)
     with warnings.catch_warnings():
-        # Of its age, and of instance norms that use the image's own statistics: these have no others.
+        # Warnings on the age of this exporter, and on instance norms in evaluation, which have no other statistics.
         warnings.simplefilter("ignore")
-        # The exporter by tracing, on purpose: the one by torch.export needs onnxscript and onnx-ir, takes eight times
-        # as long for the paper's network (2 minutes at 64^3), and its file computes no closer and no faster.
+        # Tracing is used on purpose: the exporter by torch.export needs onnxscript and onnx-ir, takes eight times as
+        # long for the paper's network (2 minutes at 64^3), and its file is neither more accurate nor faster.
         torch.onnx.export(
             _with_exact_norms(network),
             (example,),
@@ -122,7 +123,7 @@ def _convert(network: nn.Module, part: Path, image_shape: Sequence[int], metadat
         )
     model = onnx.load(part)
     axes = model.graph.output[0].type.tensor_type.shape.dim
-    for axis, size in zip(axes[1:], network(example).shape[1:], strict=True):  # tracing leaves some unknown
+    for axis, size in zip(axes[1:], network(example).shape[1:], strict=True):  # tracing leaves some of them unknown
         axis.dim_value = size
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
     onnx.helper.set_model_props(model, texts)
@@ -130,14 +131,14 @@ def _convert(network: nn.Module, part: Path, image_shape: Sequence[int], metadat
 
 
 def _compare(network: nn.Module, part: Path, image_shape: Sequence[int]) -> tuple[float, float]:
-    """Run the file and PyTorch on random images; refuse a file that computes something else."""
+    """Run the file and PyTorch on random images, and refuse a file whose results differ."""
     measured = []
     images = [torch.rand(batch, *image_shape, generator=torch.Generator().manual_seed(batch)) for batch in BATCHES]
     for image, found in zip(images, _run(part, images), strict=True):
         expected = network(image)
         difference, highest = (found - expected).abs().max().item(), expected.abs().max().item()
         close = difference <= TOLERANCE * max(1.0, highest)
-        # A network that magnifies rounding cannot agree better than with itself: untrained ones do.
+        # A network that magnifies rounding, as untrained ones do, cannot agree better than with itself.
         if not close and not difference <= _effect_of_16_bit(network, image, expected):
             raise InputError(
                 f"ONNX Runtime differs from PyTorch by {difference:.2g} at batch {len(image)}; install the versions of "
@@ -149,19 +150,19 @@ def _compare(network: nn.Module, part: Path, image_shape: Sequence[int]) -> tupl
 
 
 def _effect_of_16_bit(network: nn.Module, image: Tensor, expected: Tensor) -> float:
-    """How far the volume moves when the radiographs are stored with 16 bit, as files hold them."""
+    """Return the largest change of the volume if the radiographs are stored with 16 bits, as in files."""
     stored = (image * 65535).round() / 65535
     return (network(stored) - expected).abs().max().item()
 
 
 def _run(part: Path, images: Sequence[Tensor]) -> list[Tensor]:
-    """What ONNX Runtime makes of each batch."""
+    """Run ONNX Runtime on each batch."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what it has to say comes as an exception
+    options.log_severity_level = 4  # errors come as exceptions
     try:
         session = onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"])
         return [torch.from_numpy(session.run(None, {Keys.IMAGE.value: image.numpy()})[0]) for image in images]
-    except Exception as error:  # its errors share no narrower class
+    except Exception as error:  # its errors have no narrower base class
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"ONNX Runtime {onnxruntime.__version__} cannot run it ({reason}); install the versions of constraints.txt"

@@ -8,22 +8,22 @@ from torch import Tensor, nn
 
 KERNEL_SIZE = 4
 PADDING = 2
-"""Of every convolution, the last one too, where MONAI's `PatchDiscriminator` always pads by 1: hence our own class."""
+"""Padding of every convolution including the last one, which MONAI's `PatchDiscriminator` always pads by 1."""
 
 MAX_CHANNEL_FACTOR = 8
-"""Channels double from layer to layer, up to this multiple of the first."""
+"""Largest number of channels, as a multiple of the first layer's; they double from layer to layer."""
 
 
 class PatchDiscriminator(nn.Module):
-    """PatchGAN: judges overlapping patches, one raw score each. `PatchDiscriminator3D` and `...2D` are its two forms.
+    """PatchGAN: one raw score for each of many overlapping patches; base of the 2-D and the 3-D discriminator.
 
     Args:
         spatial_dims: 2 or 3.
-        in_channels: channels to judge.
+        in_channels: channels of the input.
         channels: channels of the first convolution; they double from layer to layer, up to 8 times.
         num_layers: number of convolutions between the first and the last one; all but the last of them halve the
             size, as the first one does.
-        padding: of every convolution; CycleGAN's 1 instead of X2CT-GAN's 2.
+        padding: padding of every convolution: 2 in X2CT-GAN, 1 in CycleGAN.
         norm: "instance", or "batch", before which convolutions have no bias.
     """
 
@@ -53,18 +53,18 @@ class PatchDiscriminator(nn.Module):
             x: (B, in_channels, *size), in [0, 1].
 
         Returns:
-            Raw scores (B, 1, *patches), without a sigmoid: 11 patches a side for 64 voxels, 19 for 128.
+            Raw scores (B, 1, *patches), without a sigmoid: 11 patches per side for 64 voxels, 19 for 128.
         """
         return self.layers(x)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """What every layer gives, the scores last, for feature matching.
+        """Return the output of every layer, the scores last, for feature matching.
 
         Args:
             x: (B, in_channels, *size), in [0, 1].
 
         Returns:
-            `num_layers + 2` tensors, the first at half the size.
+            `num_layers + 2` tensors, the first of half the size.
         """
         found: list[Tensor] = []
         for layer in self.layers:
@@ -74,16 +74,16 @@ class PatchDiscriminator(nn.Module):
 
 
 class PatchDiscriminator3D(PatchDiscriminator):
-    """3-D PatchGAN: judges a volume in the company of the radiographs it was made from.
+    """3-D PatchGAN that judges a volume together with the radiographs it was made from.
 
     Ying et al., CVPR 2019, section 3.3, layer by layer as in the authors' code ("basic3d"), so that their weights fit
     (`from_official`). The channels are the PA and the lateral radiograph, each repeated along its ray axis
-    (`conventions.expand_views`), then the volume. At the defaults it has 11,055,169 parameters.
+    (`conventions.expand_views`), then the volume. With the defaults it has 11,055,169 parameters.
 
     Args:
         in_channels: 3 for two radiographs and the volume, 2 for one radiograph and the volume, 1 for the volume alone.
-        channels: see `PatchDiscriminator`.
-        num_layers: see `PatchDiscriminator`.
+        channels: as in `PatchDiscriminator`.
+        num_layers: as in `PatchDiscriminator`.
     """
 
     def __init__(self, in_channels: int = 3, channels: int = 64, num_layers: int = 3) -> None:
@@ -91,17 +91,15 @@ class PatchDiscriminator3D(PatchDiscriminator):
 
 
 class PatchDiscriminator2D(PatchDiscriminator):
-    """2-D PatchGAN: judges projections of a volume ("basic2d"; not in the paper, but in the authors' code), or images.
+    """2-D PatchGAN that judges images, or projections of a volume ("basic2d" in the authors' code, not in the paper).
 
-    At the defaults it has 2,762,689 parameters. With `padding=1` it is CycleGAN's, which judges patches of 70 x 70
-    pixels (Zhu et al. 2017); MONAI's `PatchDiscriminator` computes the same, without the limit on channels.
+    With the defaults it has 2,762,689 parameters. With `padding=1` it is the discriminator of CycleGAN, which judges
+    patches of 70 x 70 pixels (Zhu et al. 2017); MONAI's `PatchDiscriminator` computes the same, without the limit on
+    channels.
 
     Args:
         in_channels: 3 for the projections along D, H and W together, 1 for one image.
-        channels: see `PatchDiscriminator`.
-        num_layers: see `PatchDiscriminator`.
-        padding: see `PatchDiscriminator`.
-        norm: see `PatchDiscriminator`.
+        channels: as in `PatchDiscriminator`, like all other arguments.
     """
 
     def __init__(
@@ -116,14 +114,14 @@ class PatchDiscriminator2D(PatchDiscriminator):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """Several PatchGANs, each judging at half the size of the one before ("multi3d", "multi2d").
+    """Several PatchGANs, each at half the size of the one before ("multi3d", "multi2d" in the authors' code).
 
     Args:
         spatial_dims: 2 or 3.
-        in_channels: see `PatchDiscriminator`.
-        channels: see `PatchDiscriminator`.
-        num_layers: see `PatchDiscriminator`.
-        num_scales: number of sizes.
+        in_channels: as in `PatchDiscriminator`.
+        channels: as in `PatchDiscriminator`.
+        num_layers: as in `PatchDiscriminator`.
+        num_scales: number of PatchGANs.
     """
 
     def __init__(
@@ -137,13 +135,13 @@ class MultiScaleDiscriminator(nn.Module):
         self.halve = pool(3, stride=2, padding=1, count_include_pad=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Score the patches of every size.
+        """Score the patches at every scale.
 
         Args:
             x: (B, in_channels, *size), in [0, 1].
 
         Returns:
-            Raw scores (B, 1, *patches) of each scale, the full size first.
+            Raw scores (B, 1, *patches) at each scale, the full size first.
         """
         scores: list[Tensor] = []
         for number, scale in enumerate(self.scales):
@@ -153,10 +151,13 @@ class MultiScaleDiscriminator(nn.Module):
         return scores
 
     def features(self, x: Tensor) -> list[list[Tensor]]:
-        """`PatchDiscriminator.features` of each scale, the full size first.
+        """Return the output of every layer at every scale.
 
         Args:
             x: (B, in_channels, *size), in [0, 1].
+
+        Returns:
+            `PatchDiscriminator.features` at each scale, the full size first.
         """
         found: list[list[Tensor]] = []
         for number, scale in enumerate(self.scales):

@@ -1,4 +1,4 @@
-"""What CycleGAN's authors offer beside their networks: pix2pix's U-Net and the discriminator of single pixels."""
+"""The networks of pix2pix that CycleGAN's authors offer too: a U-Net and a discriminator of single pixels."""
 
 from __future__ import annotations
 
@@ -12,31 +12,34 @@ from conventions import InputError
 from .resnet import Translator
 
 MAX_CHANNEL_FACTOR = 8
-"""Channels double from level to level, up to this multiple of the first."""
+"""Largest number of channels, as a multiple of the first level's; they double from level to level."""
 
 
 class UnetGenerator(Translator):
-    """Pix2pix's U-Net (Isola et al., CVPR 2017) with instance norms and without dropout, as CycleGAN's code makes it.
+    """The U-Net of pix2pix (Isola et al., CVPR 2017) with instance norms and no dropout, as CycleGAN's code makes it.
 
-    With 7 halvings, for 128 pixels, it has 41,819,521 parameters, with 8, for 256 pixels, 54,403,457. The official
+    With 7 halvings, for 128 pixels, it has 41,819,521 parameters; with 8, for 256 pixels, 54,403,457. The official
     weights fit (`from_official`).
 
     Args:
-        in_channels: of the image.
-        out_channels: of the result.
-        channels: of the first convolution.
-        halvings: levels; a side must be a multiple of 2 to the power of them.
+        in_channels: channels of the image.
+        out_channels: channels of the result.
+        channels: channels of the first convolution.
+        halvings: number of levels; a side must be a multiple of 2 to the power of it.
+
+    Raises:
+        InputError: where there are fewer than two levels.
     """
 
     def __init__(self, in_channels: int = 1, out_channels: int = 1, channels: int = 64, halvings: int = 7) -> None:
         super().__init__()
         if halvings < 2:
-            raise InputError(f"a U-Net of {halvings} halvings is none; give 2 or more")
+            raise InputError(f"a U-Net needs 2 halvings or more, got {halvings}")
         widths = [channels * min(2**i, MAX_CHANNEL_FACTOR) for i in range(halvings)]
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in zip([in_channels, *widths], widths, strict=False)
         )
-        # Every level but the coarsest gets what comes from below beside what went down.
+        # Every level but the coarsest reads the level below it and its own map on the way down.
         below = [2 * width for width in widths[:-1]] + widths[-1:]
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(a, b, 4, stride=2, padding=1)
@@ -45,7 +48,7 @@ class UnetGenerator(Translator):
         self.apply(normal_init)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Translate.
+        """Translate an image.
 
         Args:
             x: (B, in_channels, rows, columns) in [-1, 1].
@@ -54,7 +57,7 @@ class UnetGenerator(Translator):
             (B, out_channels, rows, columns) in [-1, 1].
 
         Raises:
-            InputError: where a side cannot be halved as often.
+            InputError: where a side cannot be halved that often.
         """
         multiple = 2 ** len(self.down)
         if x.shape[-1] % multiple or x.shape[-2] % multiple:
@@ -76,11 +79,11 @@ class UnetGenerator(Translator):
 
 
 class PixelDiscriminator(nn.Module):
-    """Judges every pixel by itself: tones and no texture (Isola et al., CVPR 2017); 8,577 parameters at the defaults.
+    """A discriminator of single pixels: tones, no texture (Isola et al., CVPR 2017); by default 8,577 parameters.
 
     Args:
-        in_channels: of the image.
-        channels: of the first convolution.
+        in_channels: channels of the image.
+        channels: channels of the first convolution.
     """
 
     def __init__(self, in_channels: int = 1, channels: int = 64) -> None:

@@ -1,4 +1,4 @@
-"""What FastCUT compares patches in: two layers on what the generator's encoder makes of them."""
+"""The feature space in which FastCUT compares patches: two layers on the features of the generator's encoder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .resnet import xavier_init
 
 
 class PatchProjector(nn.Module):
-    """Project the features of some places of an image, layer by layer, to unit vectors (Park et al., ECCV 2020).
+    """A projection of the features at some places of an image, layer by layer, to unit vectors (Park et al. 2020).
 
     Args:
-        channels: of each layer's features, see `ResnetGenerator.feature_channels`.
-        width: of the hidden layer and of the result; 256 in the paper.
+        channels: channels of the features of each layer, as in `ResnetGenerator.feature_channels`.
+        width: channels of the hidden layer and of the result; 256 in the paper.
     """
 
     def __init__(self, channels: Sequence[int], width: int = 256) -> None:
@@ -29,14 +29,14 @@ class PatchProjector(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, features: list[Tensor], places: list[Tensor]) -> list[Tensor]:
-        """Project.
+        """Project the features at some places.
 
         Args:
             features: (B, channels, rows, columns) of each layer.
-            places: numbers of pixels, counted row by row, of each layer.
+            places: indices of pixels, counted row by row, for each layer.
 
         Returns:
-            (B, places, width) of each layer, of length 1.
+            (B, places, width) of each layer, vectors of length 1.
         """
         found: list[Tensor] = []
         for layer, feature, at in zip(self.layers, features, places, strict=True):

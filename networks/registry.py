@@ -1,19 +1,16 @@
-"""The networks by name."""
+"""Registry of the networks by name."""
 
 from __future__ import annotations
 
 import inspect
-import json
-import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from monai.utils import ComponentStore
 from torch import nn
 
-from conventions import InputError, read_tensors
+from conventions import InputError
 
 from .cnn2d import CNN2D
 from .patchgan import MultiScaleDiscriminator, PatchDiscriminator2D, PatchDiscriminator3D
@@ -23,10 +20,7 @@ from .unet import ReplicateUNet
 from .x2ct import SingleViewGenerator, X2CTGenerator
 
 NETWORKS = ComponentStore("networks", "Generators and discriminators that `build_network` makes by name.")
-"""The networks by name, each with a one-line description."""
-
-RECIPE = ("geometry", "curve", "film", "anchor")
-"""What radiographs a model was trained for, by the names of its record."""
+"""All networks by name, each with a one-line description."""
 
 _MADE_BY: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     "x2ct_biplanar": ("X2CT-GAN generator from a PA and a lateral radiograph, as shipped.", X2CTGenerator),
@@ -35,7 +29,7 @@ _MADE_BY: dict[str, tuple[str, Callable[..., nn.Module]]] = {
         partial(X2CTGenerator, connection_c="mean"),
     ),
     "x2ct_biplanar_without_b": (
-        "Ablation without Connection-B: no 2-D map gets into 3-D.",
+        "Ablation without Connection-B: no 2-D map reaches the 3-D decoders.",
         partial(X2CTGenerator, connection_b=False),
     ),
     "x2ct_biplanar_without_c": (
@@ -52,20 +46,20 @@ _MADE_BY: dict[str, tuple[str, Callable[..., nn.Module]]] = {
         partial(SingleViewGenerator, connection_b=False),
     ),
     "cnn2d": ("2DCNN baseline of the paper: slices as channels, from a radiograph of twice the size.", CNN2D),
-    "replicate_unet": ("Honesty baseline: views repeated along their rays, then a 3-D U-Net.", ReplicateUNet),
+    "replicate_unet": ("Sanity baseline: views repeated along their rays, then a 3-D U-Net.", ReplicateUNet),
     "patchgan_3d": ("X2CT-GAN discriminator: scores 3-D patches of a volume.", PatchDiscriminator3D),
-    "patchgan_3d_multi_scale": ("The same at three sizes.", MultiScaleDiscriminator),
+    "patchgan_3d_multi_scale": ("The same at three scales.", MultiScaleDiscriminator),
     "patchgan_2d": ("Scores patches of projections; in the authors' code, not in the paper.", PatchDiscriminator2D),
-    "patchgan_2d_multi_scale": ("The same at three sizes.", partial(MultiScaleDiscriminator, spatial_dims=2)),
-    "resnet_9blocks": ("CycleGAN generator: a film of one style to another, from 256 pixels up.", ResnetGenerator),
+    "patchgan_2d_multi_scale": ("The same at three scales.", partial(MultiScaleDiscriminator, spatial_dims=2)),
+    "resnet_9blocks": ("CycleGAN generator: turns a film into another style, from 256 pixels up.", ResnetGenerator),
     "resnet_6blocks": ("The same for 128 pixels.", partial(ResnetGenerator, blocks=6)),
     "patchgan_70": (
         "CycleGAN discriminator: scores patches of 70 x 70 pixels of a film.",
         partial(PatchDiscriminator2D, padding=1),
     ),
-    "unet_128": ("pix2pix's generator, which CycleGAN's code offers too, for 128 pixels.", UnetGenerator),
+    "unet_128": ("pix2pix generator, which CycleGAN's code offers too, for 128 pixels.", UnetGenerator),
     "unet_256": ("The same for 256 pixels.", partial(UnetGenerator, halvings=8)),
-    "pixelgan": ("Its discriminator of single pixels: tones, no texture.", PixelDiscriminator),
+    "pixelgan": ("pix2pix discriminator of single pixels: tones, no texture.", PixelDiscriminator),
 }
 
 for _name, (_description, _maker) in _MADE_BY.items():
@@ -73,15 +67,15 @@ for _name, (_description, _maker) in _MADE_BY.items():
 
 
 def build_network(name: str, **overrides: Any) -> nn.Module:
-    """Make a network by its name.
+    """Build a network by its name.
 
     Args:
         name: one of `NETWORKS.names`.
-        **overrides: arguments of the network that differ from its defaults (the paper's).
+        **overrides: arguments of the network that differ from its defaults, which are the paper's.
 
     Returns:
-        The network, freshly initialised. Its attribute `spec` is what a checkpoint needs to make it again, ready for
-        JSON: `{"name": name, "arguments": {every argument of the network: its value}}`.
+        The network, freshly initialised. Its attribute `spec` holds what is needed to build it again, ready for JSON:
+        `{"name": name, "arguments": {every argument of the network: its value}}`.
 
     Raises:
         InputError: where the name or an argument is unknown, or the network refuses a value.
@@ -103,47 +97,3 @@ def build_network(name: str, **overrides: Any) -> nn.Module:
         "arguments": {k: list(v) if isinstance(v, tuple) else v for k, v in arguments.arguments.items()},
     }
     return network
-
-
-def load_network(checkpoint: str | os.PathLike[str]) -> nn.Module:
-    """The network that the record beside a checkpoint describes, with the checkpoint's weights.
-
-    Args:
-        checkpoint: bare state dict; its record is the JSON file of the same name.
-
-    Returns:
-        The network, in evaluation mode. Of what its record says, `image_size`, `method`, `translator` (its direction)
-        and `recipe` (geometry, curve, film, anchor) become attributes, where they are there.
-
-    Raises:
-        InputError: where a file is missing or damaged, or the two do not belong together.
-    """
-    file = Path(checkpoint)
-    record = file.with_suffix(".json")
-    if not file.is_file():
-        raise InputError(f"{file}: there is no such model; train one, or give the file of another")
-    try:
-        said = json.loads(record.read_text(encoding="utf-8"))
-        network = build_network(said["network"]["name"], **said["network"]["arguments"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{record}: does not say which network {file.name} is; give a model with its record"
-        ) from error
-    weights = read_tensors(file, "holds no weights of the network its record names ({reason}); copy it again")
-    try:
-        network.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{file}: holds no weights of the network its record names, but others; copy it again"
-        ) from error
-    for key in ("image_size", "method", "translator"):
-        if key in said:
-            setattr(network, key, said[key])
-    if isinstance(said.get("grid"), dict):
-        said["anchor"] = said["grid"].get("anchor")
-    if {*RECIPE} <= set(said):
-        recipe: Any = tuple(said[key] for key in RECIPE)
-        network.recipe = recipe
-    return network.eval()

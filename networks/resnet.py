@@ -1,4 +1,4 @@
-"""The ResNet generator of CycleGAN and FastCUT: a film of one style to the same film of another."""
+"""The ResNet generator of CycleGAN and FastCUT, which turns a film of one style into the same film of another."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from torch.nn import functional
 from conventions import InputError
 
 NORMS = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
-"""What follows a convolution: instance norms have neither weights nor running statistics."""
+"""Norms after a convolution; instance norms have neither weights nor running statistics."""
 
 INITS = ("normal", "xavier")
-"""Of convolutions: normal with a standard deviation of 0.02 (CycleGAN), or Xavier's with a gain of 0.02 (FastCUT)."""
+"""Initialisations of convolutions: normal with a standard deviation of 0.02 (CycleGAN), or Xavier with a gain of 0.02
+(FastCUT)."""
 
 SIDE_MULTIPLE = 4
+"""Number of pixels that divides the sides of an image, since it is halved twice."""
+
 SMALLEST_SIDE = 8
-"""Of an image in pixels, since it is halved twice and then padded by its own reflection."""
+"""Smallest side of an image in pixels, since a quarter of it is padded by its own reflection."""
 
 
 class BlurPool(nn.Module):
-    """Halve the size after a blur of 3 pixels (Zhang, ICML 2019), so that shifted inputs give shifted outputs."""
+    """Halving of the size after a blur of 3 pixels (Zhang, ICML 2019), so that shifted inputs give shifted outputs."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, rows, columns) -> half the rows and columns."""
@@ -33,12 +36,12 @@ class BlurPool(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with norms, added to what came in; no ReLU after the sum.
+    """Two 3x3 convolutions with norms, added to the input, without a ReLU after the sum.
 
     Args:
-        channels: of input and output.
+        channels: channels of input and output.
         norm: a key of `NORMS`.
-        dropout: share of values dropped between the two.
+        dropout: probability of dropout between the two.
     """
 
     def __init__(self, channels: int, norm: str, dropout: float) -> None:
@@ -53,7 +56,7 @@ class ResidualBlock(nn.Module):
 
 
 class Translator(nn.Module):
-    """A generator of images in [-1, 1] from such images."""
+    """A network that turns images in [-1, 1] into images in [-1, 1]."""
 
     @torch.jit.unused
     def translate(self, film: Tensor) -> Tensor:
@@ -69,20 +72,20 @@ class Translator(nn.Module):
 
 
 class ResnetGenerator(Translator):
-    """CycleGAN's generator (Zhu et al., ICCV 2017; Johnson et al. 2016), layer by layer as in the PyTorch release.
+    """The generator of CycleGAN (Zhu et al., ICCV 2017; Johnson et al. 2016), layer by layer as in its PyTorch release.
 
-    The official weights fit (`from_official`). At the defaults it has 11,365,633 parameters, with 6 blocks 7,825,153;
-    the authors take 6 blocks for 128 pixels, 9 from 256 up. With `antialias` it is FastCUT's (Park et al., ECCV 2020),
-    which blurs before it leaves out pixels.
+    The official weights fit (`from_official`). With the defaults it has 11,365,633 parameters, with 6 blocks 7,825,153;
+    the authors take 6 blocks for 128 pixels and 9 from 256 pixels up. With `antialias` it is the generator of FastCUT
+    (Park et al., ECCV 2020), which blurs before it drops pixels.
 
     Args:
-        in_channels: of the image.
-        out_channels: of the result.
-        channels: of the first convolution; they double twice.
-        blocks: residual blocks at a quarter of the size.
+        in_channels: channels of the image.
+        out_channels: channels of the result.
+        channels: channels of the first convolution; they double twice.
+        blocks: number of residual blocks at a quarter of the size.
         norm: a key of `NORMS`; convolutions before a batch norm have no bias.
-        dropout: in the residual blocks; the authors' 0 for CycleGAN, 0.5 where they have it.
-        antialias: blur while halving and interpolate while doubling, in place of steps of 2 within the convolutions.
+        dropout: probability of dropout in the residual blocks; 0 in CycleGAN, 0.5 where its authors use it.
+        antialias: whether halving blurs and doubling interpolates, instead of convolutions with a stride of 2.
         init: one of `INITS`.
 
     Raises:
@@ -114,16 +117,16 @@ class ResnetGenerator(Translator):
             self.apply(xavier_init)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Translate.
+        """Translate an image.
 
         Args:
-            x: (B, in_channels, rows, columns) in [-1, 1], of sides that are multiples of 4.
+            x: (B, in_channels, rows, columns) in [-1, 1]; sides are multiples of 4.
 
         Returns:
             (B, out_channels, rows, columns) in [-1, 1].
 
         Raises:
-            InputError: where a side is no multiple of 4 or below 8 (not checked in TorchScript).
+            InputError: where a side is not a multiple of 4, or below 8 (not checked in TorchScript).
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             check_sides(x)
@@ -139,14 +142,16 @@ class ResnetGenerator(Translator):
 
     @torch.jit.unused
     def features(self, x: Tensor) -> list[Tensor]:
-        """What FastCUT compares between an image and its translation: layers 0, 4, 8, 12 and 16 of the encoder.
+        """Return the features in which FastCUT compares an image with its translation.
+
+        They are layers 0, 4, 8, 12 and 16 of the encoder.
 
         Args:
-            x: see `forward`.
+            x: as in `forward`.
 
         Returns:
-            The image with its reflected border; what the two halving convolutions give, before their norms; the first
-            and the fifth residual block, or the last one where there are fewer.
+            The image with its reflected border; the outputs of the two halving convolutions, before their norms; those
+            of the first and the fifth residual block, or of the last one where there are fewer.
         """
         check_sides(x)
         found: list[Tensor] = [functional.pad(x, [3, 3, 3, 3], mode="reflect")]
@@ -164,10 +169,10 @@ class ResnetGenerator(Translator):
 
 
 def check_sides(x: Tensor) -> None:
-    """Refuse an image that cannot be halved twice and put together again.
+    """Refuse an image that cannot be halved twice and doubled back.
 
     Raises:
-        InputError: where a side is no multiple of 4 or below 8.
+        InputError: where a side is not a multiple of 4, or below 8.
     """
     if any(side % SIDE_MULTIPLE or side < SMALLEST_SIDE for side in x.shape[-2:]):
         raise InputError(
@@ -177,7 +182,7 @@ def check_sides(x: Tensor) -> None:
 
 
 def xavier_init(module: nn.Module) -> None:
-    """Draw a convolution's or linear layer's weights by Xavier's rule with a gain of 0.02, as FastCUT does."""
+    """Draw the weights of a convolution or linear layer by Xavier's rule with a gain of 0.02, as FastCUT does."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
         nn.init.xavier_normal_(module.weight, 0.02)
 
@@ -191,7 +196,7 @@ def _check(channels: int, blocks: int, norm: str, init: str) -> None:
 
 
 def _reflecting(in_channels: int, out_channels: int, kernel_size: int, norm: str = "") -> nn.Conv2d:
-    """A convolution that keeps the size, its border reflected."""
+    """Convolution that keeps the size, with a reflected border."""
     return nn.Conv2d(
         in_channels, out_channels, kernel_size, padding=kernel_size // 2, padding_mode="reflect", bias=norm != "batch"
     )
@@ -216,6 +221,6 @@ def _up(channels: int, norm: str, antialias: bool) -> nn.Sequential:
         doubling = nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
         return _layer(doubling, norm)
     layer = _layer(nn.Conv2d(channels, channels // 2, 3, padding=1, bias=bias), norm)
-    # Doubling by a blur of 4 pixels, as FastCUT has it, is the same as linear interpolation.
+    # Doubling by a blur of 4 pixels, as in FastCUT, is the same as linear interpolation.
     doubled = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
     return nn.Sequential(OrderedDict(doubled=doubled, **dict(layer.named_children())))

@@ -14,10 +14,11 @@ from conventions import VIEW_TO_VOLUME, InputError, View
 from .blocks import ConnectionA, ConnectionC, DenseEncoder, MainDecoder, Stack, ViewDecoder, ViewDecoderLevelBase
 
 DOWNSAMPLING = 32
-"""The encoder halves the size five times."""
+"""Factor by which the encoder reduces the side of a radiograph, in five halvings."""
 
 MIN_IMAGE_SIZE = 64
-"""At 32 the last maps would hold one pixel, which no instance norm can normalise."""
+"""Smallest side of a radiograph in pixels. At 32 the last maps would be one pixel, which instance norms cannot
+normalise."""
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -26,27 +27,40 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
 }
-"""What may follow the last convolution. The authors ship relu (no upper bound); sigmoid is ours."""
-
+"""Activations that may follow the last convolution. The authors ship relu (no upper bound); sigmoid is ours."""
 
 WHAT_VIEWS = {1: "the PA radiograph", 2: "the PA and the lateral radiograph"}
-"""What a generator of so many views is given."""
+"""Names of the radiographs that a generator of one or two views reads, for messages."""
 
 CONNECTIONS_C = ("replace", "mean", "none")
-"""What Connection-C does at every level: the views' mean joins the main decoder and replaces both views' features
-(the authors' "Fuse", shipped), or joins the main decoder only ("NoFuse"), or neither (their "withoutconnect", in which
-the volume depends on the coarsest features alone)."""
+"""Ways of Connection-C at every level. "replace": the mean of the views joins the main decoder and replaces the
+features of both views (the authors' "Fuse", shipped). "mean": it joins the main decoder only ("NoFuse"). "none":
+neither (their "withoutconnect", in which the volume depends on the coarsest features alone)."""
+
+
+class VolumeGenerator(nn.Module):
+    """A network that makes a CT volume from radiographs, called as `network(image, geometry=None)`.
+
+    Args:
+        image_size: side of the radiographs in pixels.
+        views: number of radiographs.
+    """
+
+    def __init__(self, image_size: int, views: int) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.views = views
 
 
 class ViewBranch(nn.Module):
-    """All that belongs to one view: dense encoder, Connection-A, and the decoder with its Connections B.
+    """The part of a generator that belongs to one view: dense encoder, Connection-A, decoder with its Connections B.
 
     Args:
         image_size: side of the radiograph in pixels.
-        encoder: the dense encoder.
+        encoder: dense encoder.
         decoder_channels: channels of the decoder, coarsest first.
         dropout: probability of dropout in Connection-A.
-        connection_b: whether the encoder's maps get into 3-D.
+        connection_b: whether the maps of the encoder reach the decoder.
     """
 
     def __init__(
@@ -63,39 +77,39 @@ class ViewBranch(nn.Module):
         self.decoder = ViewDecoder(decoder_channels, encoder.map_channels, connection_b)
 
     def forward(self, radiograph: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Bring one view to where its decoder starts.
+        """Encode one view up to the point where its decoder starts.
 
         Args:
             radiograph: (B, 1, S, S) in [0, 1].
 
         Returns:
-            The encoder's 2-D maps, finest first, and the coarsest 3-D feature (B, C, S/32, S/32, S/32).
+            The 2-D maps of the encoder, finest first, and the coarsest 3-D feature (B, C, S/32, S/32, S/32).
         """
         maps, code = self.encoder(radiograph)
         return maps, self.connection_a(code)
 
 
-class X2CTGenerator(nn.Module):
-    """Biplanar X2CT-GAN generator: a CT volume from a PA and a lateral radiograph.
+class X2CTGenerator(VolumeGenerator):
+    """The biplanar generator of X2CT-GAN: a CT volume from a PA and a lateral radiograph.
 
     Ying et al., CVPR 2019, section 3, in the authors' shipped configuration (views fused at every level, transposed
-    convolutions). At the defaults it has 61,740,467 parameters, and the authors' weights fit (`from_official`).
+    convolutions). With the defaults it has 61,740,467 parameters, and the authors' weights fit (`from_official`).
 
-    The tails of the two views' decoders (8 tensors) hold the place of the authors' weights: they never reach the
-    volume, so they are not computed and get no gradient.
+    The tails of the two view decoders (8 tensors) exist so that the authors' weights fit. They never reach the volume,
+    so they are not computed and get no gradient.
 
     Args:
         image_size: side S of the radiographs and of the volume, in pixels and voxels; a multiple of 32 from 64 up.
-        stem_channels: channels of the encoder's stem.
+        stem_channels: channels of the stem of the encoder.
         growth_rate: channels that each dense layer of the encoder adds.
-        bottleneck_factor: channels of a dense layer's 1x1 convolution, as a multiple of `growth_rate`.
-        dense_layers: dense layers of the encoder's five stages.
-        decoder_channels: channels of the decoders at the sizes S/32, S/16, S/8, S/4, S/2 and S. Connections B have
-            the channels of the level they lead to.
+        bottleneck_factor: channels of the 1x1 convolution of a dense layer, as a multiple of `growth_rate`.
+        dense_layers: number of dense layers in each of the five stages of the encoder.
+        decoder_channels: channels of the decoders at the sizes S/32, S/16, S/8, S/4, S/2 and S. A Connection-B has the
+            channels of the level that it leads to.
         dropout: probability of dropout in Connection-A, in training.
-        activation: what follows the last convolution: relu (the authors'), linear, softplus, sigmoid or tanh.
-        connection_b: whether the encoders' maps get into 3-D; False is the paper's ablation.
-        connection_c: one of `CONNECTIONS_C`; "mean" and "none" are the paper's ablations.
+        activation: activation after the last convolution: relu (the authors'), linear, softplus, sigmoid or tanh.
+        connection_b: whether the maps of the encoders reach the decoders; False is an ablation of the paper.
+        connection_c: one of `CONNECTIONS_C`; "mean" and "none" are ablations of the paper.
 
     Raises:
         InputError: where the size, the number of stages or levels, or a name is not one of the above.
@@ -114,11 +128,10 @@ class X2CTGenerator(nn.Module):
         connection_b: bool = True,
         connection_c: str = "replace",
     ) -> None:
-        super().__init__()
+        super().__init__(image_size, views=2)
         _check_arguments(image_size, dense_layers, decoder_channels, activation)
         if connection_c not in CONNECTIONS_C:
             raise InputError(f"unknown connection_c {connection_c!r}: choose one of {', '.join(CONNECTIONS_C)}")
-        self.image_size = image_size
         self.fuses_levels = connection_c != "none"
         self.replaces_views = connection_c == "replace"
 
@@ -138,25 +151,26 @@ class X2CTGenerator(nn.Module):
 
         Args:
             image: radiographs (B, 2, S, S) in [0, 1], bright = dense; view 0 = PA, view 1 = lateral.
-            geometry: views (B, V, 4, 3) in mm, LPS; ignored, the network knows only the geometry it was trained on.
+            geometry: views (B, 2, 4, 3) in mm, LPS; ignored, as the network only knows the geometry it was trained for.
 
         Returns:
-            Unit volume (B, 1, D, H, W), D = H = W = S. With relu it has no upper bound: above 1 lies above the window.
+            Unit volume (B, 1, D, H, W), D = H = W = S. With relu it has no upper bound: values above 1 lie above the
+            HU window.
 
         Raises:
             InputError: where the image has another shape (not checked in TorchScript).
         """
-        volume = self.decode(image)[0]  # the views' features are let go before the tail runs
+        volume = self.decode(image)[0]  # frees the features of the views before the tail runs
         return self.activation(self.main.tail(volume))
 
     def forward_with_views(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Reconstruct the volume, and a volume from either view's decoder, for the authors' auxiliary loss.
+        """Reconstruct the volume, and one volume from the decoder of each view, for the authors' auxiliary loss.
 
         Args:
-            image: as `forward` takes it.
+            image: as in `forward`.
 
         Returns:
-            The volume as `forward` gives it, and the PA's and the lateral's, in the same frame.
+            The volume as in `forward`, and those of the PA and of the lateral view, in the same frame.
         """
         volume, views = self.decode(image, with_views=True)
         of_views: list[Tensor] = []
@@ -165,17 +179,17 @@ class X2CTGenerator(nn.Module):
         return self.activation(self.main.tail(volume)), of_views
 
     def decode(self, image: Tensor, with_views: bool = False) -> tuple[Tensor, list[Tensor]]:
-        """Everything but the tails.
+        """Compute everything but the tails.
 
         Args:
-            image: as `forward` takes it.
-            with_views: whether the views' decoders run to their end even where nothing of them reaches the volume.
+            image: as in `forward`.
+            with_views: whether the decoders of the views run to their end even if none of it reaches the volume.
 
         Returns:
-            The main decoder's last feature (B, C, S, S, S), and the last one of either view, in the view's frame.
+            The last feature of the main decoder (B, C, S, S, S), and that of each view, in the frame of the view.
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            check_image(image, self.image_size, 2)
+            check_image(image, self.image_size, self.views)
         pa_maps, pa = self.pa(image[:, 0:1])
         lateral_maps, lateral = self.lateral(image[:, 1:2])
         volume, views = self.connection_c([pa, lateral])
@@ -184,7 +198,7 @@ class X2CTGenerator(nn.Module):
         for pa_level, lateral_level, main_level in zip(  # noqa: B905 (TorchScript knows no `strict`)
             self.pa.decoder.levels, self.lateral.decoder.levels, self.main.levels
         ):
-            # The views first: the main decoder's feature of a level is large, and is not needed until they are done.
+            # The views come first: the feature of the main decoder is large, and not needed before they are done.
             if self.fuses_levels or with_views:
                 pa = pa_level(pa, pa_maps.pop())
                 lateral = lateral_level(lateral, lateral_maps.pop())
@@ -198,33 +212,21 @@ class X2CTGenerator(nn.Module):
         return volume, [pa, lateral]
 
     def recompute(self, levels: int) -> None:
-        """Let the finest levels of the decoders, and the tail, forget their inner activations in training.
+        """Recompute the inner activations of the finest decoder levels and of the tails instead of keeping them.
 
         Args:
-            levels: how many of the five levels; 0 takes it back. See `Stack` for what it costs.
+            levels: how many of the five levels; 0 keeps everything. `Stack` says what it costs.
         """
         _recompute([self.pa.decoder, self.lateral.decoder, self.main], levels)
 
 
-class SingleViewGenerator(nn.Module):
-    """Single-view X2CT-GAN generator: a CT volume from a PA radiograph alone.
+class SingleViewGenerator(VolumeGenerator):
+    """The single-view generator of X2CT-GAN: a CT volume from a PA radiograph alone.
 
-    Ying et al., CVPR 2019, in the authors' shipped configuration: one view's branch, run to its own end. At the
+    Ying et al., CVPR 2019, in the authors' shipped configuration: the branch of one view, run to its own end. With the
     defaults it has 29,384,481 parameters, and the authors' weights fit (`from_official`).
 
-    Args:
-        image_size: see `X2CTGenerator`, as all that follow.
-        stem_channels: see `X2CTGenerator`.
-        growth_rate: see `X2CTGenerator`.
-        bottleneck_factor: see `X2CTGenerator`.
-        dense_layers: see `X2CTGenerator`.
-        decoder_channels: see `X2CTGenerator`.
-        dropout: see `X2CTGenerator`.
-        activation: see `X2CTGenerator`.
-        connection_b: see `X2CTGenerator`.
-
-    Raises:
-        InputError: as `X2CTGenerator`.
+    All arguments and errors as in `X2CTGenerator`.
     """
 
     def __init__(
@@ -239,9 +241,8 @@ class SingleViewGenerator(nn.Module):
         activation: str = "relu",
         connection_b: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(image_size, views=1)
         _check_arguments(image_size, dense_layers, decoder_channels, activation)
-        self.image_size = image_size
         encoder = DenseEncoder(stem_channels, growth_rate, bottleneck_factor, dense_layers)
         self.pa = ViewBranch(image_size, encoder, decoder_channels, dropout, connection_b)
         self.to_volume = list(VIEW_TO_VOLUME[View.PA])
@@ -253,7 +254,7 @@ class SingleViewGenerator(nn.Module):
 
         Args:
             image: PA radiograph (B, 1, S, S) in [0, 1], bright = dense.
-            geometry: ignored, see `X2CTGenerator`.
+            geometry: view (B, 1, 4, 3) in mm, LPS; ignored.
 
         Returns:
             Unit volume (B, 1, D, H, W), D = H = W = S.
@@ -262,21 +263,21 @@ class SingleViewGenerator(nn.Module):
             InputError: where the image has another shape (not checked in TorchScript).
         """
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
-            check_image(image, self.image_size, 1)
+            check_image(image, self.image_size, self.views)
         maps, feature = self.pa(image)
         for level in self.pa.decoder.levels:
             feature = level(feature, maps.pop())
         return self.activation(self.pa.decoder.tail(feature)).permute(self.to_volume)
 
     def recompute(self, levels: int) -> None:
-        """See `X2CTGenerator.recompute`."""
+        """Recompute inner activations, as in `X2CTGenerator.recompute`."""
         _recompute([self.pa.decoder], levels)
 
 
 def _recompute(decoders: Sequence[ViewDecoder | MainDecoder], levels: int) -> None:
     for decoder in decoders:
         for number, block in enumerate([decoder.tail, *reversed(decoder.levels)]):
-            if isinstance(block, (Stack, ViewDecoderLevelBase)):  # the main decoder's coarsest level is one convolution
+            if isinstance(block, (Stack, ViewDecoderLevelBase)):  # the coarsest main level is one convolution
                 block.recompute = 0 < levels >= number
 
 
@@ -291,7 +292,7 @@ def _check_arguments(
 
 
 def check_size_and_activation(image_size: int, activation: str) -> None:
-    """Refuse a side that the generators cannot halve often enough, and an unknown activation."""
+    """Refuse a side that cannot be halved five times, and an unknown activation."""
     if image_size < MIN_IMAGE_SIZE or image_size % DOWNSAMPLING:
         raise InputError(
             f"image_size is {image_size}; it must be a multiple of {DOWNSAMPLING}, and at least {MIN_IMAGE_SIZE}"

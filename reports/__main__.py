@@ -1,16 +1,34 @@
-"""`python -m reports`: what an evaluation found."""
+"""`python -m reports`: print an evaluation, and compare translators of style. Ask for `--help` after a command."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import fire
+from monai.bundle import ConfigParser
+from monai.utils import set_determinism
 
+from cohort import load_datalist, patient_keys
 from conventions import report_input_errors
+from engines import StyleEvaluator
+from losses import GradientCorrelationLoss
+from metrics import embedding as make_embedding
+from metrics import fid, intensity_wasserstein, kid, power_spectrum_distance
+from networks import load
+from storage import check_run
+from transforms import StyleTransfer
 
+from .style import StyleReport
 from .summary import summary_table
+
+CONFIGS = Path(__file__).resolve().parent.parent / "bundle" / "configs"
 
 
 def summary(folder: str) -> None:
-    """Print the figures of an evaluation and where its files lie.
+    """Print the figures of an evaluation and the locations of its files.
 
     Args:
         folder: the output_dir of the evaluation.
@@ -18,6 +36,88 @@ def summary(folder: str) -> None:
     print(summary_table(str(folder)))
 
 
+def style(
+    film_dir: str,
+    dataset_dir: str,
+    output_dir: str = "output/style",
+    cyclegan: str | None = None,
+    fastcut: str | None = None,
+    overlays: Sequence[str] | str = (),
+    folds: Sequence[str] | str = ("validation", "test"),
+    renderings: int = 1,
+    embedding: str | None = None,
+    **options: Any,
+) -> None:
+    """Measure translators of style on films and CTs that they were not trained on.
+
+    Writes style.md, style.csv and a picture of each view and direction. A translator is refused on films and patients
+    it was trained on. KID and FID rest on seeded random features, or on the weights of a DenseNet-121.
+
+    Examples:
+        python -m reports style FILMS COHORT --cyclegan models/real_to_drr.pt --overlays chest
+        python -m reports style FILMS COHORT --overlays chest,augmented --renderings 8
+
+    Args:
+        film_dir: folder of real films; the last word of a name marks a lateral.
+        dataset_dir: folder of CTs with its manifest.json.
+        output_dir: folder to write to; files of an earlier run are renamed.
+        cyclegan: real_to_drr.pt of a CycleGAN training; drr_to_real.pt next to it is measured too.
+        fastcut: real_to_drr.pt of a FastCUT training.
+        overlays: names of the overlays that the translators were trained with, such as chest,augmented.
+        folds: folds of the manifest to measure on.
+        renderings: DRRs of each CT; more than one with augmented among the overlays.
+        embedding: file with the weights of a DenseNet-121 (of torchvision or torchxrayvision).
+        **options: keys of train_cyclegan.json, such as --views "['pa']", --radiograph_size 256 or --seed 1.
+    """
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / f"{name}.json") for name in ("train_cyclegan", *_words(overlays))])
+    parser.update({"bundle_root": str(CONFIGS.parent), "film_dir": str(film_dir), "dataset_dir": str(dataset_dir)})
+    parser.update(options)
+    device, seed = parser.get_parsed_content("device"), int(parser.get("seed"))
+    check_run(device, [str(output_dir)])
+    set_determinism(seed=seed)
+    data = [item for fold in _words(folds) for item in load_datalist(str(dataset_dir), fold)]
+    parser.update({"train::data": data})
+    acquisition, films = (parser.get_parsed_content(key) for key in ("acquisition", "train::films"))
+    features = make_embedding(embedding, seed=seed)
+    held_out, film_keys = patient_keys([data]), [film["film_key"] for film in films]
+    paths = {method: path for method, path in (("cyclegan", cyclegan), ("fastcut", fastcut)) if path is not None}
+    forth = {method: load(str(path), held_out=held_out, films=film_keys) for method, path in paths.items()}
+    back = {}
+    if cyclegan is not None and (reverse := Path(str(cyclegan)).with_name("drr_to_real.pt")).is_file():
+        back["cyclegan"] = load(reverse)
+    for network, _ in (*forth.values(), *back.values()):
+        network.to(device)
+    evaluator = StyleEvaluator(
+        films=films,
+        radiographs=parser.get_parsed_content("train::dataset").radiographs,
+        acquisition=acquisition,
+        style_transfer=StyleTransfer,
+        translators=forth,
+        ways_back=back,
+        embedding=features,
+        kid=kid,
+        feature_measures={"fid": fid},
+        set_measures={"intensity_wasserstein": intensity_wasserstein, "power_spectrum_db": power_spectrum_distance},
+        structure_loss=GradientCorrelationLoss(),
+        renderings=renderings,
+    )
+    compared = {
+        "films": len(films),
+        "CTs": len(data),
+        "renderings of each CT": renderings,
+        "pixels": acquisition.detector_shape[0],
+        "KID and FID by": features.description,
+    }
+    print(StyleReport(str(output_dir), compared)(evaluator.run()))
+
+
+def _words(value: Sequence[str] | str) -> list[str]:
+    words = value.split(",") if isinstance(value, str) else value
+    return [str(word).strip() for word in words if str(word).strip()]
+
+
 if __name__ == "__main__":
     report_input_errors()
-    fire.Fire({"summary": summary}, name="reports")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    fire.Fire({"summary": summary, "style": style}, name="reports")

@@ -1,4 +1,4 @@
-"""Figures of a case and of a training run, drawn with matplotlib's object interface, without a display."""
+"""Draw cases and training runs with matplotlib's object interface, which needs no display."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
-from conventions import HU_WINDOW, View, write_atomically
+from conventions import HU_WINDOW, InputError, View
+from drr import edge_letters, view_title, views_of_tensor
+from storage import write_atomically
 
 DIFFERENCE_HU = 500.0
 """Half width of the colour scale of a difference."""
@@ -21,13 +25,16 @@ PLANES = {
     "coronal": (1, ("H", "F", "R", "L")),
     "sagittal": (2, ("H", "F", "A", "P")),
 }
-"""Plane -> the volume's axis (D, H, W) it cuts, and the letters at its top, bottom, left and right edge."""
+"""Plane -> axis of the volume (D, H, W) that it cuts, and the letters at its top, bottom, left and right edge."""
 
 VIEW_LETTERS = {View.PA: ("H", "F", "R", "L"), View.LATERAL: ("H", "F", "A", "P")}
 """View -> letters at the top, bottom, left and right edge of the radiograph."""
 
-RADIOGRAPHS_A_ROW = 4
-"""Of `draw_radiographs`."""
+VIEW_TITLES = {View.PA: "PA", View.LATERAL: "lateral"}
+"""View -> name in the title of a picture."""
+
+RADIOGRAPHS_PER_ROW = 4
+"""Largest number of radiographs side by side in `draw_radiographs`."""
 
 
 def _letters(axes: Any, letters: Sequence[str]) -> None:
@@ -35,18 +42,19 @@ def _letters(axes: Any, letters: Sequence[str]) -> None:
     places = [(0.5, 0.97, "center", "top"), (0.5, 0.03, "center", "bottom")]
     places += [(0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center")]
     for letter, (x, y, horizontal, vertical) in zip(letters, places, strict=True):
-        axes.text(x, y, letter, color="yellow", ha=horizontal, va=vertical, transform=axes.transAxes, fontsize=8)
+        text = axes.text(x, y, letter, color="yellow", ha=horizontal, va=vertical, transform=axes.transAxes, fontsize=8)
+        text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])  # readable on white too
 
 
 def draw_picture(axes: Any, pixels: np.ndarray, title: str, letters: Sequence[str], **colours: Any) -> Any:
-    """Show an image with the patient's sides at its edges.
+    """Draw an image with the patient's sides at its edges.
 
     Args:
-        axes: where to draw.
+        axes: axes to draw in.
         pixels: (rows, columns).
-        title: above the image.
-        letters: at its top, bottom, left and right edge.
-        **colours: of matplotlib's `imshow`.
+        title: title above the image.
+        letters: letters at its top, bottom, left and right edge.
+        **colours: arguments of matplotlib's `imshow`.
 
     Returns:
         What `imshow` returns.
@@ -59,20 +67,54 @@ def draw_picture(axes: Any, pixels: np.ndarray, title: str, letters: Sequence[st
 
 
 def grey_of_hu() -> dict[str, Any]:
-    """Colours of a volume in HU."""
+    """Return the colours of a volume in HU, as arguments of `draw_picture`."""
     return {"cmap": "gray", "vmin": HU_WINDOW[0], "vmax": HU_WINDOW[1]}
 
 
-def case_figure(
-    image: np.ndarray, prediction_hu: np.ndarray, truth_hu: np.ndarray | None = None, title: str = ""
-) -> Figure:
-    """The radiographs of a case and three planes through the centre of its volumes.
+def describe_views(
+    shape: Sequence[int], geometry: torch.Tensor | None = None
+) -> list[tuple[str, tuple[str, str, str, str]]]:
+    """Name the views of a case and the patient's sides at their edges.
 
     Args:
-        image: radiographs (views, rows, columns) in [0, 1], PA first.
+        shape: (views, rows, columns) of the radiographs.
+        geometry: views (views, 4, 3) in mm, LPS, as in a batch; None takes the first two for PA and lateral, and
+            leaves the sides of all others open.
+
+    Returns:
+        For each view its title and the letters at its top, bottom, left and right edge.
+
+    Raises:
+        InputError: where the geometry has another number of views than the radiographs.
+    """
+    if geometry is None:
+        known = [(VIEW_TITLES[view], VIEW_LETTERS[view]) for view in View]
+        others = [(f"view {number}", ("", "", "", "")) for number in range(len(known) + 1, shape[0] + 1)]
+        return [*known, *others][: shape[0]]
+    if len(geometry) != shape[0]:
+        raise InputError(f"the geometry describes {len(geometry)} views of a case with {shape[0]} radiographs")
+    (beams,) = views_of_tensor(torch.as_tensor(geometry)[None], shape[1:])
+    return [(view_title(beam), edge_letters(beam)) for beam in beams]
+
+
+def case_figure(
+    image: np.ndarray,
+    prediction_hu: np.ndarray,
+    truth_hu: np.ndarray | None = None,
+    title: str = "",
+    geometry: torch.Tensor | None = None,
+) -> Figure:
+    """Draw the radiographs of a case and three planes through the centre of its volumes.
+
+    Args:
+        image: radiographs (views, rows, columns) in [0, 1], any number of views.
         prediction_hu: predicted volume (D, H, W) in HU.
         truth_hu: true volume (D, H, W) in HU; with it, truth and difference are drawn too.
-        title: of the figure.
+        title: title of the figure.
+        geometry: views (views, 4, 3) in mm, LPS, as in a batch; None takes the first two for PA and lateral.
+
+    Raises:
+        InputError: where the geometry has another number of views than the radiographs.
     """
     grey = grey_of_hu()
     volumes = {"prediction": (prediction_hu, grey)}
@@ -83,17 +125,19 @@ def case_figure(
             **volumes,
             "prediction - truth": (prediction_hu - truth_hu, difference),
         }
-    columns = len(volumes) + 1
+    views = describe_views(image.shape, geometry)
+    rows = len(PLANES)
+    of_views = -(-len(views) // rows)  # columns that the radiographs fill, row by row
+    columns = of_views + len(volumes)
     figure = Figure(figsize=(3.1 * columns, 9.2), layout="constrained")
-    grid = figure.subplots(3, columns, squeeze=False)
     figure.suptitle(title, fontsize=11)
-    for row, axes in enumerate(grid[:, 0]):
-        if row < image.shape[0]:
-            view = list(View)[row]
-            draw_picture(axes, image[row], f"radiograph, {view}", VIEW_LETTERS[view], cmap="gray", vmin=0, vmax=1)
-        else:
-            axes.set_axis_off()
-    for column, (name, (volume, colours)) in enumerate(volumes.items(), start=1):
+    grid = figure.subplots(rows, columns, squeeze=False)
+    places = grid[:, :of_views].ravel()
+    for axes, radiograph, (name, letters) in zip(places, image, views, strict=False):
+        draw_picture(axes, radiograph, f"radiograph, {name}", letters, cmap="gray", vmin=0, vmax=1)
+    for axes in places[len(views) :]:
+        axes.set_axis_off()
+    for column, (name, (volume, colours)) in enumerate(volumes.items(), start=of_views):
         for row, (plane, (axis, letters)) in enumerate(PLANES.items()):
             pixels = volume.take(volume.shape[axis] // 2, axis=axis)
             shown = draw_picture(grid[row, column], pixels, f"{name}, {plane}", letters, **colours)
@@ -107,20 +151,22 @@ def draw_case(
     prediction_hu: np.ndarray,
     truth_hu: np.ndarray | None = None,
     title: str = "",
+    geometry: torch.Tensor | None = None,
 ) -> Path:
-    """Write a `case_figure`.
+    """Write the figure of a case.
 
     Args:
         path: PNG to write.
-        image: see `case_figure`, as all that follow.
-        prediction_hu: see `case_figure`.
-        truth_hu: see `case_figure`.
-        title: see `case_figure`.
+        image: as in `case_figure`.
+        prediction_hu: as in `case_figure`.
+        truth_hu: as in `case_figure`.
+        title: as in `case_figure`.
+        geometry: as in `case_figure`.
 
     Returns:
         The file written.
     """
-    return save_figure(case_figure(image, prediction_hu, truth_hu, title), path)
+    return save_figure(case_figure(image, prediction_hu, truth_hu, title, geometry), path)
 
 
 def draw_losses(
@@ -160,15 +206,29 @@ def draw_radiographs(
     Args:
         path: PNG to write.
         images: (views, rows, columns) in [0, 1].
-        names: of the views.
-        letters: of each view, at the top, bottom, left and right edge.
-        title: of the figure.
+        names: name of each view.
+        letters: letters of each view at the top, bottom, left and right edge.
+        title: title of the figure.
 
     Returns:
         The file written.
     """
-    rows = -(-len(names) // RADIOGRAPHS_A_ROW)
-    columns = min(len(names), RADIOGRAPHS_A_ROW)
+    return save_figure(radiographs_figure(images, names, letters, title), path)
+
+
+def radiographs_figure(
+    images: np.ndarray, names: Sequence[str], letters: Sequence[Sequence[str]], title: str = ""
+) -> Figure:
+    """Draw the figure that `draw_radiographs` writes.
+
+    Args:
+        images: as in `draw_radiographs`.
+        names: as in `draw_radiographs`.
+        letters: as in `draw_radiographs`.
+        title: as in `draw_radiographs`.
+    """
+    rows = -(-len(names) // RADIOGRAPHS_PER_ROW)
+    columns = min(len(names), RADIOGRAPHS_PER_ROW)
     figure = Figure(figsize=(4 * columns, 4.3 * rows + 0.4), layout="constrained")
     figure.suptitle(title, fontsize=10)
     places = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -176,7 +236,7 @@ def draw_radiographs(
         axes.set_axis_off()
     for axes, image, name, edges in zip(places, images, names, letters, strict=False):
         draw_picture(axes, image, name, edges, cmap="gray", vmin=0, vmax=1)
-    return save_figure(figure, path)
+    return figure
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:

@@ -1,4 +1,4 @@
-"""The figures of an evaluation as a table to read in a terminal."""
+"""Print the numbers of an evaluation as a table."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from typing import Any
 from conventions import InputError
 
 COLUMNS = {"psnr_db": ("PSNR dB", 2), "ssim": ("SSIM", 3), "mae_hu": ("MAE HU", 1)}
-"""Measure -> its title and decimals."""
+"""Measure -> title and decimals."""
 
 PAPER_COLUMNS = {
     "paper_psnr_avg": ("PSNR-avg dB", 2),
     "paper_psnr_3d": ("PSNR-3D dB", 2),
     "paper_ssim_avg": ("SSIM-avg", 3),
 }
-"""The same for the measures as the authors compute them that published tables show."""
+"""Measure as the authors compute it, as in published tables -> title and decimals."""
 
 ROWS = {
     "prediction": "this network",
     "mean_volume": "mean training volume",
     "shuffled_input": "network, another case's radiographs",
 }
+"""Prediction -> title of its row; the last two are controls that an evaluation may lack."""
 
 
 def summary_table(folder: str | os.PathLike[str]) -> str:
-    """The table of an evaluation, and where its files lie.
+    """Return the table of an evaluation and the places of its files.
 
     Args:
         folder: the `output_dir` of an evaluation, with its `summary.json`.
 
     Returns:
-        Lines of text.
+        Lines of text. A control that was not measured has no row.
 
     Raises:
         InputError: where there is no summary.
@@ -54,32 +55,33 @@ def summary_table(folder: str | os.PathLike[str]) -> str:
         "",
         *_table(summary, COLUMNS),
     ]
-    gain = summary["psnr_db"]["prediction"] - summary["psnr_db"].get("mean_volume", float("nan"))
-    lines += [
-        "",
-        f"  gain over the mean volume: {gain:.2f} dB; a network that reads its input loses most of it with another",
-        "  case's radiographs.",
-        "",
-    ]
+    psnr = summary["psnr_db"]
+    if "mean_volume" in psnr:
+        lines += [
+            "",
+            f"  gain over the mean volume: {psnr['prediction'] - psnr['mean_volume']:.2f} dB; a network that reads its",
+            "  input loses most of it with another case's radiographs.",
+        ]
+    lines.append("")
     if set(PAPER_COLUMNS) <= set(summary):
         lines += [
-            "as the authors compute it: peak 4095, slice-wise; +4.29 dB; to compare with published tables alone:",
+            "as the authors compute it (peak 4095, slice-wise; +4.29 dB), only for comparison with published tables:",
             "",
             *_table(summary, PAPER_COLUMNS),
             "",
         ]
     lines += [
-        f"numbers   {root / 'summary.json'}, {root / 'cases.csv'} (one row a case), {root / 'losses.csv'}",
-        f"pictures  {root / 'cases'}{os.sep} (one a case), {root / 'losses.png'}",
+        f"numbers   {root / 'summary.json'}, {root / 'cases.csv'} (one row per case), {root / 'losses.csv'}",
+        f"pictures  {root / 'cases'}{os.sep} (one per case), {root / 'losses.png'}",
     ]
     inferred = sorted((root / "inference").glob("*.nii.gz"), key=lambda path: path.stat().st_mtime)
     if inferred:
-        lines.append(f"a CT from two radiographs alone  {inferred[-1]}, and its picture beside it")
+        lines.append(f"synthetic CT from radiographs alone  {inferred[-1]}, with its picture next to it")
     return "\n".join(lines)
 
 
 def _table(summary: Mapping[str, Any], columns: Mapping[str, tuple[str, int]]) -> list[str]:
-    """One row for each prediction that was measured, one column for each measure, under their titles."""
+    """Return the lines of a table: a row for each prediction that was measured, a column for each measure."""
     lines = [f"  {'':38}" + "".join(f"{title:>13}" for title, _ in columns.values())]
     for key, row in ROWS.items():
         cells = [(summary[measure].get(key), places) for measure, (_, places) in columns.items()]

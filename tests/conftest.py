@@ -24,7 +24,7 @@ def root() -> Path:
 
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """CPU, and CUDA where there is one."""
+    """The CPU, and a CUDA device where there is one."""
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device on this machine")
     return torch.device(request.param)
@@ -32,7 +32,7 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @pytest.fixture(scope="session")
 def oracle() -> Path:
-    """Numbers of the authors' code; see tests/oracle.py."""
+    """Folder of numbers that the authors' code computed, described in tests/oracle.py."""
     if not ORACLE.is_dir():
         pytest.skip(MISSING)
     return ORACLE
@@ -40,7 +40,7 @@ def oracle() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Real CTs: X2CT_DATA."""
+    """Folder of real CTs, named by the environment variable X2CT_DATA."""
     folder = os.environ.get("X2CT_DATA")
     if not folder or not Path(folder).is_dir():
         pytest.skip("no real data on this machine: set X2CT_DATA")

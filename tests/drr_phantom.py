@@ -1,6 +1,6 @@
 """A thorax of additive ellipsoids: exact line integrals in float64, and the same thorax as voxels.
 
-Nothing here uses the engine. Positions are LPS mm with the isocentre at the origin, and the voxels fill a cube of
+Nothing here uses the package `drr`. Positions are LPS mm with the isocentre at the origin. The voxels fill a cube of
 320 mm whose axes are the project's (D to the feet, H to the back, W to the patient's left).
 """
 
@@ -14,15 +14,15 @@ CUBE_MM = 320.0
 """Side of the cube that the thorax fills."""
 
 SUBSAMPLES = 8
-"""Points a side of a voxel at which its average is taken where a surface passes through it."""
+"""Points per side of a voxel at which it is averaged where a surface passes through it."""
 
 _BLOCK = 4096
-"""Voxels that are sampled at a time: their 8^3 points take 16 MiB."""
+"""Number of voxels sampled at a time; their 8^3 points take 16 MiB."""
 
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """Attenuation that a solid ellipsoid adds to what lies there already."""
+    """A solid ellipsoid that adds attenuation to what it overlaps."""
 
     centre: np.ndarray
     """(3) LPS, mm."""
@@ -37,18 +37,18 @@ class Ellipsoid:
 
     @property
     def half_extent(self):
-        """Half the sides of the box around it along x, y, z in mm."""
+        """Half the sides of its bounding box along x, y, z in mm."""
         return np.linalg.norm(np.linalg.inv(self.to_unit), axis=1)
 
 
 def ellipsoid(mu, centre, semi_axes, axes=((1, 0, 0), (0, 1, 0), (0, 0, 1))):
-    """An ellipsoid whose semi-axes in mm lie along the orthonormal rows of `axes`."""
+    """Make an ellipsoid whose semi-axes in mm lie along the orthonormal rows of `axes`."""
     to_unit = np.array(axes, dtype=float) / np.array(semi_axes, dtype=float)[:, None]
     return Ellipsoid(np.array(centre, dtype=float), to_unit, mu)
 
 
 def turned(axis, degrees):
-    """Rotation (3, 3) about x (0), y (1) or z (2), right-handed."""
+    """Return the right-handed rotation (3, 3) about x (0), y (1) or z (2)."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     i, j = (axis + 1) % 3, (axis + 2) % 3
     rotation = np.eye(3)
@@ -58,7 +58,7 @@ def turned(axis, degrees):
 
 
 def _ribs():
-    """Ten pairs, each of three flat pieces that drop from the back (0 degrees) to the side and on to the front.
+    """Yield ten pairs of ribs, each of three flat pieces that drop from the back (0 degrees) to the side and the front.
 
     The pieces are short because a rib curves: a straight one of 68 mm seen end-on in the oblique view would be a spike
     that no 2.5 mm voxel shows.
@@ -99,7 +99,7 @@ ELLIPSOIDS = (
 
 
 def line_integrals(view, detector_shape, ellipsoids=ELLIPSOIDS):
-    """Exact integrals along the lines from the source through the centres of the pixels.
+    """Integrate exactly along the lines from the source through the centres of the pixels.
 
     Args:
         view: (4, 3) source, detector centre, column step, row step in mm, LPS.
@@ -125,10 +125,10 @@ def line_integrals(view, detector_shape, ellipsoids=ELLIPSOIDS):
 
 
 def voxelise(n, ellipsoids=ELLIPSOIDS):
-    """Average attenuation of each voxel of the cube, by 8^3 points where a surface may pass through the voxel.
+    """Average the attenuation over each voxel of the cube, with 8^3 points where a surface may pass through the voxel.
 
     Args:
-        n: voxels a side.
+        n: voxels per side.
 
     Returns:
         (n, n, n) float64 along (D, H, W), in 1/mm.
@@ -144,7 +144,7 @@ def voxelise(n, ellipsoids=ELLIPSOIDS):
         half = part.half_extent[[2, 1, 0]] / spacing + 1
         low, high = np.maximum(np.floor(middle - half).astype(int), 0), np.ceil(middle + half).astype(int) + 1
         box = mu[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-        # In the ellipsoid's unit space the distance to the centre tells inside from outside.
+        # In the unit space of the ellipsoid, the distance to the centre separates inside from outside.
         to_unit = steps @ part.to_unit.T
         index = [np.arange(a, a + size) - m for a, size, m in zip(low, box.shape, middle, strict=True)]
         d, h, w = (i[:, None] * t for i, t in zip(index, to_unit, strict=True))

@@ -1,4 +1,4 @@
-"""Films of phantoms at clinical geometry, whose lungs and landmarks are known."""
+"""Films of phantoms at clinical geometry with known lungs and landmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from cohort import thorax_phantom
 from conventions import View
 from drr import ConeBeam, VolumeGrid, hu_to_mu, project, to_film
-from transforms.films.record import DecisionRecord
+from readers import DecisionRecord
 
 GRID = VolumeGrid((128, 128, 128), 2.5)
 PIXELS = 400
@@ -27,20 +27,20 @@ BEAMS = (
 
 @cache
 def phantom(seed: int) -> np.ndarray:
-    """(D, H, W) HU."""
+    """Return (D, H, W) in HU."""
     return thorax_phantom(seed).volume_hu
 
 
 @cache
 def films(seed: int) -> np.ndarray:
-    """(2, rows, columns) with a film's tones, bright = dense."""
+    """Return the PA and the lateral film, (2, rows, columns) with a film's tones, bright = dense."""
     mu = hu_to_mu(torch.from_numpy(phantom(seed))[None, None], "water")
     linear = to_film(project(mu, GRID, BEAMS), "linear")[0].numpy()
     return (1 / (1 + np.exp(-9 * (linear - 0.35)))).astype(np.float32)
 
 
 def lungs(seed: int) -> np.ndarray:
-    """Air inside the chest, by its place: the phantom's lungs fill the middle of the body (D, H, W) bool."""
+    """Return where air lies inside the chest, (D, H, W) bool; the phantom's lungs fill the middle of the body."""
     volume = phantom(seed)
     body = np.maximum.accumulate(volume > -300, 2) & np.maximum.accumulate((volume > -300)[..., ::-1], 2)[..., ::-1]
     body &= np.maximum.accumulate(volume > -300, 1) & np.maximum.accumulate((volume > -300)[:, ::-1], 1)[:, ::-1]
@@ -48,7 +48,7 @@ def lungs(seed: int) -> np.ndarray:
 
 
 def shadow_box(seed: int, view: int) -> np.ndarray:
-    """(top, bottom, left, right) of the lungs' shadow on a film, in pixels."""
+    """Return the edges (top, bottom, left, right) of the lungs' shadow on a film, in pixels."""
     path = project(torch.from_numpy(lungs(seed).astype(np.float32))[None, None], GRID, BEAMS)[0, view].numpy()
     edges: list[int] = []
     for axis in (1, 0):
@@ -59,6 +59,6 @@ def shadow_box(seed: int, view: int) -> np.ndarray:
 
 
 def as_read(pixels: np.ndarray, view: View, spacing: float | None = None, **meta: Any) -> MetaTensor:
-    """A film as `ReadRadiograph` gives it."""
+    """Return a film as `ReadRadiograph` does."""
     said = {"spacing": spacing, "magnification": None, "computed": None, "record": DecisionRecord("film.png"), **meta}
     return MetaTensor(torch.from_numpy(np.ascontiguousarray(pixels, np.float32))[None], meta={"view": view, **said})

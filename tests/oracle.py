@@ -1,7 +1,7 @@
-"""Numbers that the authors' own code produced, and the weights and inputs they were produced from.
+"""Numbers that the authors' own code produced, and the weights and inputs that it was given.
 
-Weights and inputs are functions of a name and a shape. The numbers lie in `../shared/oracle` beside the repository, or
-where the environment variable X2CT_ORACLE says.
+Weights and inputs are functions of a name and a shape. The numbers are in `../shared/oracle` next to the repository, or
+in the folder of the environment variable X2CT_ORACLE.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MISSING = f"the oracle is not at {ORACLE.resolve()}: set X2CT_ORACLE"
 
 
 def random_state(name: str) -> np.random.RandomState:
-    """The generator that belongs to a name."""
+    """Return the random generator of a name."""
     return np.random.RandomState(zlib.crc32(name.encode()) & 0xFFFFFFFF)
 
 
 def fill(key: str, shape: list[int]) -> torch.Tensor:
-    """The weight that belongs to an official key."""
+    """Return the weight of an official key."""
     kind = key.rpartition(".")[2]
     if kind == "num_batches_tracked":
         return torch.tensor(0)
@@ -39,12 +39,12 @@ def fill(key: str, shape: list[int]) -> torch.Tensor:
 
 
 def random_input(tag: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """The input that belongs to a tag."""
+    """Return the input of a tag."""
     return torch.from_numpy(random_state(tag).random_sample(shape).astype(np.float32))
 
 
 def official_state_dict(keys_name: str, image_size: int = 128) -> dict[str, torch.Tensor]:
-    """The authors' state dict, filled by rule; only the fully connected layer depends on the image size."""
+    """Return the authors' state dict, filled by rule; only the fully connected layer depends on the image size."""
     listed = json.loads((X2CT / "keys" / f"x2ct_official_keys_{keys_name}.json").read_text())
     shapes = {key: list(entry["shape"]) for key, entry in listed.items()}
     for key, shape in shapes.items():
@@ -54,7 +54,7 @@ def official_state_dict(keys_name: str, image_size: int = 128) -> dict[str, torc
 
 
 def assert_like_oracle(case: str, tag: str, tensor: torch.Tensor, tolerance: float, stored_as: str = "flat") -> None:
-    """Hold an output to the stored samples of it; `stored_as` is "flat" or "flat64", their float64 run."""
+    """Compare an output with its stored samples; `stored_as` is "flat", or "flat64" for their float64 run."""
     stored = np.load(X2CT / f"{case}.npz")
     assert tensor.numel() == stored[f"{tag}/shape"].prod()
     flat = tensor.flatten()[:: int(stored[f"{tag}/step"])].numpy()

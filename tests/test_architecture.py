@@ -13,19 +13,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ARROWS = {
-    "conventions": set(),
-    "drr": {"conventions"},
-    "engines": {"conventions"},
-    "export": {"conventions"},
-    "networks": {"conventions", "drr"},
-    "transforms": {"conventions", "drr"},
-    "losses": {"conventions", "drr"},
-    "metrics": {"conventions", "drr"},
-    "cohort": {"conventions", "drr", "transforms"},
-    "reports": {"conventions", "drr", "export", "metrics"},
-}
-"""Who may import whom. Entry points (`__main__.py`) may import everything; nobody imports them."""
+LEVELS = [
+    {"conventions"},
+    {"storage"},
+    {"drr"},
+    {"readers", "losses", "metrics"},
+    {"transforms", "networks", "engines"},
+    {"export", "reports"},
+    {"handlers", "cohort"},
+]
+"""The floors of the house, the ground floor first: a package imports from floors below its own alone."""
+
+ARROWS = {package: set().union(*LEVELS[:level]) for level, packages in enumerate(LEVELS) for package in packages}
+ARROWS["engines"] = {"conventions", "storage"}
+"""Who may import whom: engines are given networks and losses, so they import none. Entry points (`__main__.py`) may
+import everything; nobody imports them."""
 
 FORBIDDEN = {"packaging", "datasets", "evaluate", "data", "utils", "common", "lib", "scripts"}
 """Top-level names that break something: see docs/architecture.md."""
@@ -69,6 +71,16 @@ def test_imports_point_down(package, path):
             continue
         assert target in ARROWS[package], f"{path} imports {name}"
         assert "." not in name, f"{path}: import public names from {target}, not from {name}"
+
+
+def test_the_page_draws_the_same_floors():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {
+        int(level): set(packages.split())
+        for level, packages in re.findall(r"^(\d)  ([a-z]+(?:  [a-z]+)*)$", page, re.M)
+    }
+    assert drawn == dict(enumerate(LEVELS))
+    assert set(PACKAGES) == set().union(*LEVELS)
 
 
 def test_no_package_is_named_like_another():

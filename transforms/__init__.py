@@ -1,5 +1,7 @@
-"""MONAI transforms of the data path: CT file -> volume on the grid -> radiographs -> unit volume, and back."""
+"""MONAI transforms: a CT file to radiographs and a unit volume and back, and films to what a model reads."""
 
+from .cases import case_transforms as case_transforms
+from .cases import film_transforms as film_transforms
 from .field_of_view import MatchFieldOfView as MatchFieldOfView
 from .field_of_view import MatchFieldOfViewd as MatchFieldOfViewd
 from .hounsfield import HUWindow as HUWindow
@@ -16,7 +18,6 @@ from .raycast import RayCastDRR as RayCastDRR
 from .raycast import RayCastDRRd as RayCastDRRd
 from .style import StyleTransfer as StyleTransfer
 from .style import StyleTransferd as StyleTransferd
-from .volume import NIFTI_SUFFIXES as NIFTI_SUFFIXES
 from .volume import ReadVolume as ReadVolume
 from .volume import ReadVolumed as ReadVolumed
 from .volume import ResampleToGrid as ResampleToGrid

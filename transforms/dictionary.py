@@ -1,4 +1,4 @@
-"""The dictionary form that every transform here shares."""
+"""Dictionary form that the transforms share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class EachKey(MapTransform):
     Args:
         keys: keys of the items to transform.
         transform: the array transform.
-        allow_missing_keys: whether to pass over a key that is not there.
+        allow_missing_keys: whether to skip a key that is not there.
     """
 
     def __init__(self, keys: KeysCollection, transform: Callable[[Any], Any], allow_missing_keys: bool = False) -> None:
@@ -23,5 +23,5 @@ class EachKey(MapTransform):
         self.transform = transform
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Transform the items under the keys; the others are handed on."""
+        """Transform the items under the keys; the others stay as they are."""
         return {**data, **{key: self.transform(data[key]) for key in self.key_iterator(dict(data))}}

@@ -1,134 +1,112 @@
-"""Films of any size and place to the radiographs that a model was trained on."""
+"""Match films of any size and position to the radiographs that a model was trained on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Transform
+from monai.transforms import MapTransform, Transform
 from torch.nn.functional import grid_sample, interpolate
 
-from conventions import InputError, View
-from drr import ConeBeam, VolumeGrid, preset
+from conventions import InputError, Keys, Mark, View
+from drr import Acquisition, ConeBeam, VolumeGrid
+from readers import DecisionRecord, LungBox, LungPlace, PlacedFilm, check_content, lung_place, pack_films
 
-from .dictionary import EachKey
-from .films.content import check_content
-from .films.lungs import LungBox
-from .films.record import DecisionRecord
-from .films.reference import LungPlace, lung_place
+from .named_views import named_views
 
 CLINICAL_MAGNIFICATION = {View.PA: 1800 / 1650, View.LATERAL: 1800 / 1600}
-"""From the patient's mid-plane to the detector in a film at 180 cm, where the file does not tell."""
+"""Magnification from the patient's mid-plane to the detector in a film at 180 cm, for files that do not state it."""
 
 HEIGHTS_DIFFER = 0.15
-"""Relative difference of the lungs' heights in two films of known spacing, from which on it is doubted."""
+"""Relative difference of the lungs' heights in two films from which their spacing is doubted."""
 
 LEAST_COVERED = 0.5
-"""Of the volume's shadow, below which a film is doubted."""
+"""Share of the volume's shadow below which a film is doubted."""
 
 UNUSUAL_HEIGHT_MM = (140.0, 330.0)
-"""Lungs of another height show that a stated spacing is wrong."""
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A film and where the model's field lies on it, for looking at.
-
-    Args:
-        view: of the film.
-        pixels: (rows, columns) in [0, 1], as it was matched.
-        lungs: box of the lungs in its pixels; None where it was not looked for.
-        frame: (top, bottom, left, right) of the model's radiograph in its pixels.
-        record: what was decided about it.
-    """
-
-    view: View
-    pixels: np.ndarray
-    lungs: LungBox | None
-    frame: tuple[float, float, float, float]
-    record: DecisionRecord
+"""Smallest and largest height of lungs at which a stated spacing is believed."""
 
 
 @dataclass(frozen=True)
 class _Field:
-    """What a model sees in one view: its detector, in the plane of the isocentre."""
+    """Field that a model sees in one view: its detector, in the plane of the isocentre."""
 
     view: View
     pitch: float
-    """mm a pixel."""
+    """mm per pixel."""
     size: int
     place: LungPlace
 
     def pixel(self, row_mm: float, column_mm: float) -> tuple[float, float]:
-        """Where a position in the plane of the isocentre appears; edges of pixels are whole numbers."""
+        """Return where a position in the plane of the isocentre appears; edges of pixels are whole numbers."""
         return self.size / 2 + row_mm / self.pitch, self.size / 2 + column_mm / self.pitch
 
 
 class MatchFieldOfView(Transform):
     """Bring the films of one patient to the geometry that a model was trained for.
 
-    A radiograph computed in that geometry is taken as it is. A real film is scaled so that a pixel means as many mm in
-    the patient's mid-plane, by its spacing and magnification or, where these are unknown, by its lungs, which are
-    brought to the median size in radiographs of CTs; then it is laid so that the lungs are where they are there. The
-    lungs of PA and lateral get one height, since a model reads both along the same axis. Beyond the volume that the
-    model predicts the film is darkened as if the patient ended there, as in training.
+    A DRR of that geometry is taken as it is. A real film is scaled so that a pixel means as many mm in the patient's
+    mid-plane, by its spacing and magnification or, where these are unknown, by its lungs, which are brought to their
+    median size in DRRs; then it is shifted so that its lungs lie where they lie there. The lungs of PA and lateral get
+    one height, since a model reads both along the same axis. Beyond the volume that the model predicts the film is
+    darkened as if the patient ended there, as in training.
 
-    What is doubtful is noted in each film's record: see `transforms.films.content` and the confidences there.
+    Doubts are noted in each film's record, with the confidences of `readers.check_content`.
 
     Args:
-        grid: grid of the volume to be predicted.
-        image_size: rows and columns of the result.
-        geometry: name of the preset that the model was trained for.
-        anchor: how its volumes were laid on the grid, see `ResampleToGrid`.
-        views: which views are given, in order.
+        acquisition: acquisition that the model was trained for; its geometry is a preset, its views are PA and lateral
+            or one of them.
         mode: "match", or "given" for films that cover the detector of the geometry already.
+        image_size: rows and columns of the result; None takes those of the acquisition's detector.
 
     Raises:
-        InputError: where a name is unknown.
+        InputError: where the mode is unknown, or the acquisition has other views.
     """
 
     def __init__(
         self,
-        grid: VolumeGrid,
-        image_size: int,
-        geometry: str = "x2ct",
-        anchor: str = "head",
-        views: Sequence[str] = tuple(View),
+        acquisition: Acquisition,
         mode: Literal["match", "given"] = "match",
+        image_size: int | None = None,
     ) -> None:
         if mode not in ("match", "given"):
             raise InputError(f"field_of_view must be 'match' or 'given', got {mode!r}")
         self.mode = mode
-        self.grid = grid
-        self.image_size = image_size
-        self.geometry = geometry
-        self.views = tuple(View(view) for view in views)
-        beams = preset(geometry, (image_size, image_size), views)
+        self.image_size = image_size or acquisition.detector_shape[0]
+        self.acquisition = acquisition.replace(detector_shape=self.image_size)
+        self.geometry, self.views = named_views(acquisition)
+        self.grid = acquisition.grid
+        beams: Any = self.acquisition.views
         self.fields = [
-            _Field(view, beam.field_at_isocentre[0] / image_size, image_size, lung_place(geometry, anchor, view))
+            _Field(
+                view,
+                beam.field_at_isocentre[0] / self.image_size,
+                self.image_size,
+                lung_place(self.geometry, acquisition.anchor, view),
+            )
             for view, beam in zip(self.views, beams, strict=True)
         ]
-        self.ends = [_ends_of_volume(beam, grid, view) for view, beam in zip(self.views, beams, strict=True)]
-        self.shadows = [torch.from_numpy(beam.ray_support(grid) > 0).float() for beam in beams]
+        self.ends = [_ends_of_volume(beam, self.grid, view) for view, beam in zip(self.views, beams, strict=True)]
+        self.shadows = [torch.from_numpy(beam.ray_support(self.grid) > 0).float() for beam in beams]
 
     def __call__(self, films: Sequence[MetaTensor]) -> MetaTensor:
         """Match films.
 
         Args:
-            films: one a view, as `ReadRadiographd` gives them: (1, rows, columns) in [0, 1], bright = dense.
+            films: one for each view, as `ReadRadiographd` returns them: (1, rows, columns) in [0, 1], bright = dense.
 
         Returns:
             (views, image_size, image_size) float32 in [0, 1]; affine and `spatial_shape` in its meta are those of the
-            volume's grid, and `films` there holds what was `Placed`.
+            volume's grid; `films` there is a list of `PlacedFilm`, and `geometry` the views, (views, 4, 3).
 
         Raises:
-            InputError: where no chest can be seen, or a computed radiograph is of another geometry or not square.
+            InputError: where no chest can be recognised, or a DRR is of another geometry or not square.
         """
         if len(films) != len(self.views):
             raise InputError(
@@ -141,11 +119,15 @@ class MatchFieldOfView(Transform):
         return MetaTensor(
             torch.stack(images),
             affine=self.grid.affine(),
-            meta={"spatial_shape": np.array(self.grid.shape), "films": list(placed)},
+            meta={
+                "spatial_shape": np.array(self.grid.shape),
+                "geometry": self.acquisition.geometry_tensor(),
+                "films": placed,
+            },
         )
 
-    def _as_they_are(self, films: Sequence[MetaTensor]) -> tuple[list[torch.Tensor], list[Placed]]:
-        """Radiographs that cover the detector of the geometry."""
+    def _as_they_are(self, films: Sequence[MetaTensor]) -> tuple[list[torch.Tensor], list[PlacedFilm]]:
+        """Take radiographs that cover the detector of the geometry."""
         images, placed = [], []
         for film, view in zip(films, self.views, strict=True):
             record: DecisionRecord = film.meta["record"]
@@ -154,25 +136,30 @@ class MatchFieldOfView(Transform):
                 raise InputError(
                     f"{record.file}: {rows} x {columns} pixels are not square; crop or pad it to the detector"
                 )
-            geometry = (film.meta.get("computed") or {}).get("geometry")
-            if geometry and geometry != self.geometry:
+            mark: Mark | None = film.meta.get("computed")
+            if mark is not None and mark.geometry not in ("", self.geometry):
                 raise InputError(
-                    f"{record.file}: was computed for geometry {geometry!r}, this model is for {self.geometry!r}; "
-                    "compute it anew"
+                    f"{record.file}: was computed for geometry {mark.geometry!r}, this model is for "
+                    f"{self.geometry!r}; compute it again"
                 )
+            for entry in ("curve", "film_style") if mark is not None else ():
+                made, wanted = getattr(mark, entry), getattr(self.acquisition, entry)
+                if made not in ("", wanted):
+                    words = entry.replace("_", " ")
+                    record.doubt("tones", f"computed with {words} {made!r}, the model was trained with {wanted!r}")
             pixels = film.as_tensor()
             if rows != self.image_size:
                 size = (self.image_size, self.image_size)
                 pixels = interpolate(pixels[None], size, mode="bilinear", antialias=True)[0].clip(0, 1)
             images.append(pixels[0])
-            placed.append(Placed(view, film[0].numpy(), None, (0, rows, 0, columns), record))
+            placed.append(PlacedFilm(view, film[0].numpy(), None, (0, rows, 0, columns), record))
         return images, placed
 
-    def _match(self, films: Sequence[MetaTensor]) -> tuple[list[torch.Tensor], list[Placed]]:
+    def _match(self, films: Sequence[MetaTensor]) -> tuple[list[torch.Tensor], list[PlacedFilm]]:
         seen = []
         for film, view in zip(films, self.views, strict=True):
-            pixels, reading = check_content(film[0].numpy(), view, film.meta["record"])
-            seen.append((pixels, reading.box))
+            pixels, assessment = check_content(film[0].numpy(), view, film.meta["record"])
+            seen.append((pixels, assessment.box))
         scales = self._scales(films, [box for _, box in seen])
         images, placed = [], []
         for i, (film, field, scale, (pixels, box)) in enumerate(zip(films, self.fields, scales, seen, strict=True)):
@@ -187,11 +174,11 @@ class MatchFieldOfView(Transform):
                 [(edge - to) / scale + at for at, to in zip(box.centre, towards, strict=True)]
                 for edge in (0, self.image_size)
             )
-            placed.append(Placed(field.view, pixels, box, (top, bottom, left, right), record))
+            placed.append(PlacedFilm(field.view, pixels, box, (top, bottom, left, right), record))
         return images, placed
 
     def _scales(self, films: Sequence[MetaTensor], boxes: Sequence[LungBox]) -> list[float]:
-        """Pixels of the result to a pixel of each film."""
+        """Return how many pixels of the result a pixel of each film becomes."""
         mm = [self._mm_per_pixel(film, view, box) for film, view, box in zip(films, self.views, boxes, strict=True)]
         heights = [box.height * step for box, step in zip(boxes, mm, strict=True) if step]
         if len(heights) == 2 and abs(math.log(heights[0] / heights[1])) > HEIGHTS_DIFFER:
@@ -213,24 +200,24 @@ class MatchFieldOfView(Transform):
         return scales
 
     def _mm_per_pixel(self, film: MetaTensor, view: View, box: LungBox) -> float | None:
-        """In the patient's mid-plane; None where the spacing is unknown, or cannot be right."""
+        """Return the mm per pixel in the patient's mid-plane, None where the spacing is unknown or cannot be right."""
         spacing = film.meta.get("spacing")
         if not spacing:
             return None
         magnification = film.meta.get("magnification")
         if not magnification:
             magnification = CLINICAL_MAGNIFICATION[view]
-            film.meta["record"].assumed("magnification", f"{magnification:.2f}, as at 180 cm: the file does not tell")
+            film.meta["record"].assumed("magnification", f"{magnification:.2f}, as at 180 cm, since it is not stated")
         step = float(spacing) / float(magnification)
         if not UNUSUAL_HEIGHT_MM[0] < box.height * step < UNUSUAL_HEIGHT_MM[1]:
             film.meta["record"].doubt(
-                "spacing", f"the lungs would be {box.height * step:.0f} mm high, so that it is not believed"
+                "spacing", f"the lungs would be {box.height * step:.0f} mm high, so it is not believed"
             )
             return None
         return step
 
     def _usual_height(self, boxes: Sequence[LungBox]) -> float:
-        """Height of the lungs in mm that makes all their sides, seen together, of median size."""
+        """Return the height of the lungs in mm at which all their sides together have median size."""
         ratios = []
         for box, field in zip(boxes, self.fields, strict=True):
             place = field.place
@@ -266,7 +253,7 @@ def _lay(
 
 
 def _ends_of_volume(beam: ConeBeam, grid: VolumeGrid, view: View) -> torch.Tensor:
-    """How much of a patient who goes on above and below is inside the volume, ray by ray: (rows, columns) in [0, 1]."""
+    """Return the share of an endless patient that lies inside the volume, ray by ray: (rows, columns) in [0, 1]."""
     depth, width = (1, 2) if view is View.PA else (2, 1)
     far = 100 * max(grid.size)
     sizes = []
@@ -277,18 +264,37 @@ def _ends_of_volume(beam: ConeBeam, grid: VolumeGrid, view: View) -> torch.Tenso
     return torch.from_numpy(sizes[0] / np.maximum(sizes[1], 1e-6)).float().clip(0, 1)
 
 
-class MatchFieldOfViewd(EachKey):
-    """Dictionary-based `MatchFieldOfView`: the films under each key become one tensor."""
+class MatchFieldOfViewd(MapTransform):
+    """Dictionary-based `MatchFieldOfView`.
+
+    The films under the key become one tensor. Its views appear under `geometry`, (views, 4, 3) in mm, LPS, and every
+    decision about the films under `films` and `film_pictures` (`readers.unpack_films`).
+
+    Args:
+        keys: the one key of the films.
+        acquisition: as in `MatchFieldOfView`.
+        mode: as in `MatchFieldOfView`.
+        image_size: as in `MatchFieldOfView`.
+        allow_missing_keys: whether to skip a key that is not there.
+    """
 
     def __init__(
         self,
         keys: KeysCollection,
-        grid: VolumeGrid,
-        image_size: int,
-        geometry: str = "x2ct",
-        anchor: str = "head",
-        views: Sequence[str] = tuple(View),
+        acquisition: Acquisition,
         mode: Literal["match", "given"] = "match",
+        image_size: int | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, MatchFieldOfView(grid, image_size, geometry, anchor, views, mode), allow_missing_keys)
+        super().__init__(keys, allow_missing_keys)
+        self.transform = MatchFieldOfView(acquisition, mode, image_size)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Match the films under the key."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            image = self.transform(item[key])
+            item.update(pack_films(image.meta.pop("films")))
+            item[Keys.GEOMETRY] = image.meta.pop("geometry")
+            item[key] = image
+        return item

@@ -1,4 +1,4 @@
-"""HU to the network's unit values and back."""
+"""Scale HU to the network's unit values and back."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class HUWindow(Transform):
         self.window = (float(window[0]), float(window[1]))
 
     def __call__(self, volume_hu: torch.Tensor) -> torch.Tensor:
-        """Window a volume in HU, any shape; returns unit values of the same shape."""
+        """Scale a volume in HU, any shape, to unit values; values outside the window are clipped."""
         return hu_to_unit(volume_hu, self.window)
 
 
 class UnitToHU(Transform):
-    """Bring unit values back to HU: the way back from `HUWindow`.
+    """Scale unit values back to HU, the inverse of `HUWindow`.
 
     Args:
         window: (low, high) in HU; the default is the paper's.
@@ -44,7 +44,13 @@ class UnitToHU(Transform):
 
 
 class HUWindowd(EachKey):
-    """Dictionary-based `HUWindow`."""
+    """Dictionary-based `HUWindow`.
+
+    Args:
+        keys: keys of the volumes.
+        window: as in `HUWindow`.
+        allow_missing_keys: whether to skip a key that is not there.
+    """
 
     def __init__(
         self, keys: KeysCollection, window: Sequence[float] = HU_WINDOW, allow_missing_keys: bool = False
@@ -53,7 +59,13 @@ class HUWindowd(EachKey):
 
 
 class UnitToHUd(EachKey):
-    """Dictionary-based `UnitToHU`."""
+    """Dictionary-based `UnitToHU`.
+
+    Args:
+        keys: keys of the volumes.
+        window: as in `UnitToHU`.
+        allow_missing_keys: whether to skip a key that is not there.
+    """
 
     def __init__(
         self, keys: KeysCollection, window: Sequence[float] = HU_WINDOW, allow_missing_keys: bool = False

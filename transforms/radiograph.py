@@ -1,4 +1,4 @@
-"""Radiograph files to films."""
+"""Read radiograph files as films."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from conventions import InputError, View
+from readers import Film, ReadOptions, check_pair, read_films
 
 from .dictionary import EachKey
-from .films.film import Film
-from .films.pair import check_pair
-from .films.reading import Options, read_films
 
 FilePath = str | os.PathLike[str]
 
 
 class ReadRadiograph(Transform):
-    """Read one radiograph: DICOM (CR, DX, RF; one frame), PNG, JPEG, TIFF, or NIfTI of computed views.
+    """Read one radiograph: DICOM (CR, DX, RF; one frame), PNG, JPEG, TIFF, or NIfTI of DRRs.
 
-    The format is told by the content. What comes out is bright where dense, of square pixels, upright as far as the
-    file tells, and without shutters and plain frames; each step leaves a decision in the record. Radiographs that this
-    project computed are recognised and keep their film values.
+    The content decides the format. The result is bright where dense, has square pixels, is upright as far as the file
+    says, and has no shutters and plain frames; each step leaves a decision in the record. DRRs of this project are
+    recognised by their mark and keep their film values.
 
     Args:
-        view: "pa" or "lateral"; what the file says of it is held against that.
-        window: which of several windows or VOI look-up tables of a DICOM file.
-        invert: whether dense is dark in the file, though nothing in it says so.
+        view: "pa" or "lateral"; the view that the file states is compared with it.
+        window: number of the window or VOI look-up table of a DICOM file that is applied, where there are several.
+        invert: whether to treat dark as dense although the file does not state it.
         without_preamble: whether to read DICOM files without preamble.
-        spacing: mm per pixel at the detector, instead of what the file says.
+        spacing: mm per pixel at the detector, in place of what the file says.
+
+    Raises:
+        InputError: where the view is unknown or the spacing not positive.
     """
 
     def __init__(
@@ -45,18 +46,18 @@ class ReadRadiograph(Transform):
         spacing: float | None = None,
     ) -> None:
         self.view = _view(view)
-        self.options = Options(window, invert, without_preamble, spacing)
+        self.options = ReadOptions(window, invert, without_preamble, spacing)
 
     def __call__(self, path: FilePath) -> MetaTensor:
         """Read a file.
 
         Args:
-            path: of one film; of a NIfTI file of all views, the plane of this view is taken.
+            path: file of one film, or a NIfTI file of all views, whose plane of this view is taken.
 
         Returns:
             (1, rows, columns) float32 in [0, 1], bright = dense. Its meta holds `view`; `spacing`, mm per pixel at the
-            detector, and `magnification`, both None where unknown; `computed`, a dict that says what made a computed
-            radiograph, None for a real one; and `record`, a `DecisionRecord`.
+            detector, and `magnification`, from the patient's mid-plane to the detector, both None where unknown;
+            `computed`, the `Mark` of a DRR, None for a real film; and `record`, a `DecisionRecord`.
 
         Raises:
             InputError: where the file is missing, unreadable, no radiograph, or its header contradicts itself.
@@ -68,16 +69,19 @@ class ReadRadiograph(Transform):
 
 
 class ReadRadiographd(EachKey):
-    """Read the radiographs of one patient: the path or paths under the key become a list of tensors, one a view.
+    """Dictionary-based `ReadRadiograph` for all films of a patient, which become a list of tensors, one for each view.
 
-    Two films of different patients, of different days or of the same view are doubted; where the tags of both say the
+    Two films of different patients, of different days or of the same view are doubted; where the tags of both state the
     other view, the two are exchanged.
 
     Args:
-        keys: keys of the paths: one file, a list of one file a view, or one NIfTI file of all views.
-        views: which views are given, in order.
-        window, invert, without_preamble, spacing: as for `ReadRadiograph`, for each of the files.
-        allow_missing_keys: whether to pass over a key that is not there.
+        keys: keys of the paths: one file, a list of one file for each view, or one NIfTI file of all views.
+        views: views that are given, in order.
+        window: as in `ReadRadiograph`, for each of the files.
+        invert: as in `ReadRadiograph`.
+        without_preamble: as in `ReadRadiograph`.
+        spacing: as in `ReadRadiograph`.
+        allow_missing_keys: whether to skip a key that is not there.
     """
 
     def __init__(
@@ -92,7 +96,7 @@ class ReadRadiographd(EachKey):
     ) -> None:
         super().__init__(keys, self._read, allow_missing_keys)
         self.views = tuple(_view(view) for view in views)
-        self.options = Options(window, invert, without_preamble, spacing)
+        self.options = ReadOptions(window, invert, without_preamble, spacing)
 
     def _read(self, paths: FilePath | Sequence[FilePath]) -> list[MetaTensor]:
         files = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]

@@ -1,4 +1,4 @@
-"""The looks of real films for training: tone, sharpness, haze, noise, borders and markers that vary."""
+"""Vary tone, sharpness, haze, noise, borders and markers of DRRs in training, as those of real films vary."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from scipy.ndimage import gaussian_filter
 from conventions import InputError
 
 GRAIN = 0.7
-"""Sigma of the noise's correlation in pixels."""
+"""Sigma of the blur that correlates the noise, in pixels."""
 
 HAZE_WIDTH = 0.15
-"""Sigma of scattered light in heights of the film."""
+"""Sigma of the scattered light, in heights of the film."""
 
 SHARPENED = 0.03
-"""Sigma of the unsharp mask in heights of the film."""
+"""Sigma of the unsharp mask, in heights of the film."""
 
 SOFT_EDGE = 0.01
-"""Of a collimated border, in heights of the film."""
+"""Width over which a collimated border fades, in heights of the film."""
 
 
 class RandFilm(Randomizable, Transform):
-    """Make radiographs computed of a CT look like films, a little differently each time and in each view.
+    """Make DRRs look like films, a little differently each time and in each view.
 
-    In the order in which a film comes to be: scatter, blur, noise, tone curve, sharpening, borders, markers. Every
-    amount is drawn evenly between 0 and the one given, the tone's between its negative and it. Nothing is moved or
-    mirrored; the geometry varies in `RandRayCastDRR`.
+    The effects follow the order of a real exposure: scatter, blur, noise, tone curve, sharpening, borders, markers.
+    Each amount is drawn uniformly between 0 and the one given, the tone's from its negative on. Nothing is moved or
+    mirrored; `RandRayCastDRR` varies the geometry.
 
     Args:
-        prob: of each of the seven for each view.
+        prob: probability of each of the seven effects in each view.
         haze: share of the light that is scattered over the film.
-        blur: sigma in pixels.
-        noise: standard deviation at full density; it grows with the density.
-        tone: of the logarithm of a gamma, and of the slope of an S-curve mixed in.
+        blur: sigma of the blur in pixels.
+        noise: standard deviation of the noise at full density; it grows with the density.
+        tone: logarithm of the gamma, and strength of an S-curve that is mixed in.
         sharpening: strength of the unsharp mask.
-        border: width of a collimated border in heights of the film.
-        marker: height of a bright letter-like mark in heights of the film, in a corner outside the lungs.
+        border: width of a collimated border, in heights of the film.
+        marker: height of a bright letter-like marker in a corner outside the lungs, in heights of the film.
 
     Raises:
         InputError: where an amount is negative or the probability lies outside [0, 1].
@@ -77,7 +77,7 @@ class RandFilm(Randomizable, Transform):
         self._drawn: list[dict[str, Any]] = []
 
     def randomize(self, data: tuple[int, ...]) -> None:
-        """Draw for radiographs (views, rows, columns)."""
+        """Draw the effects for radiographs (views, rows, columns)."""
         self._drawn = [self._draw(data[1:]) for _ in range(data[0])]
 
     def _draw(self, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class RandFilm(Randomizable, Transform):
             image: (views, rows, columns) in [0, 1], bright = dense.
 
         Returns:
-            The same shape, in [0, 1]; the meta goes along.
+            The same shape, in [0, 1], with the same meta.
         """
         planes = torch.as_tensor(image).cpu().float().numpy()
         self.randomize(planes.shape)
@@ -131,13 +131,13 @@ def _film(plane: np.ndarray, drawn: Mapping[str, Any]) -> np.ndarray:
 
 
 def _tone(film: np.ndarray, gamma: float, mixed: float) -> np.ndarray:
-    """A rising curve from 0 to 1: a gamma, and some of an S."""
+    """Apply a rising curve from 0 to 1: a gamma, and some of an S-curve."""
     curved = film ** np.exp(gamma)
     return (1 - mixed) * curved + mixed * (3 * curved**2 - 2 * curved**3)
 
 
 def _opening(shape: tuple[int, ...], width: float, sides: np.ndarray) -> np.ndarray:
-    """1 inside a collimator, 0 behind it, each side as wide as drawn."""
+    """Return 1 inside a collimator and 0 behind it, each side as wide as drawn."""
     profiles = []
     for count, (first, last) in zip(shape, sides.reshape(2, 2), strict=True):
         place = np.arange(count) + 0.5
@@ -147,7 +147,7 @@ def _opening(shape: tuple[int, ...], width: float, sides: np.ndarray) -> np.ndar
 
 
 def _mark(film: np.ndarray, height: float, corner: np.ndarray, letter: np.ndarray) -> np.ndarray:
-    """A white pattern of 5 x 3 squares in an upper or lower corner."""
+    """Draw a white pattern of 5 x 3 squares in an upper or lower corner."""
     rows, columns = film.shape
     step = max(1, round(height * rows / 5))
     pattern = np.kron(letter, np.ones((step, step)))[:rows, :columns]
@@ -161,23 +161,17 @@ def _mark(film: np.ndarray, height: float, corner: np.ndarray, letter: np.ndarra
 
 
 class RandFilmd(MapTransform, Randomizable):
-    """Dictionary-based `RandFilm`; each key is drawn for by itself."""
+    """Dictionary-based `RandFilm`, drawn independently for each key.
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        prob: float = 0.7,
-        haze: float = 0.25,
-        blur: float = 0.8,
-        noise: float = 0.015,
-        tone: float = 0.6,
-        sharpening: float = 1.0,
-        border: float = 0.15,
-        marker: float = 0.06,
-        allow_missing_keys: bool = False,
-    ) -> None:
+    Args:
+        keys: keys of the radiographs.
+        allow_missing_keys: whether to pass over a key that is not there.
+        **amounts: as in `RandFilm`.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False, **amounts: float) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.transform = RandFilm(prob, haze, blur, noise, tone, sharpening, border, marker)
+        self.transform = RandFilm(**amounts)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandFilmd:
         """Seed the transform."""

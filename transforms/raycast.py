@@ -1,8 +1,8 @@
-"""A CT volume to its radiographs by ray casting."""
+"""Render the radiographs of a CT volume by ray casting."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,49 +11,29 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
 
-from conventions import AXIS_DIRECTIONS_LPS, LPS_TO_RAS, InputError, Keys, View
-from drr import Beam, VolumeGrid, geometry_tensor, hu_to_mu, perturb_geometry, preset, project, to_film
+from conventions import AXIS_DIRECTIONS_LPS, LPS_TO_RAS, InputError, Keys
+from drr import Acquisition, VolumeGrid, geometry_tensor, hu_to_mu, perturb_geometry, project, to_film
 
 
 class RayCastDRR(Transform):
-    """Render the radiographs of a volume, or of a batch of volumes in one call, on the device they lie on.
+    """Render the radiographs of a volume, or of a batch of volumes in one call.
 
     Args:
-        grid: the volume's grid; its centre is the isocentre.
-        geometry: name of a preset ("x2ct", "chest"), or view objects.
-        curve: HU -> mu curve, see `drr.hu_to_mu`.
-        film: film style, see `drr.to_film`.
-        detector_shape: (rows, columns) of the detector of a preset.
+        acquisition: grid, views, attenuation curve and film style.
         device: where to render, for example a GPU; None is where the volume lies. The result lies with the volume.
-        views: which views of a preset, "pa" and "lateral" in the order of the result; view objects are taken all.
 
     Raises:
-        InputError: where a name is unknown, or the device is not there.
+        InputError: where the device is not available.
     """
 
-    def __init__(
-        self,
-        grid: VolumeGrid,
-        geometry: str | Sequence[Beam] = "x2ct",
-        curve: str = "plastimatch",
-        film: str = "x2ct",
-        detector_shape: Sequence[int] = (128, 128),
-        device: str | torch.device | None = None,
-        views: Sequence[str] = tuple(View),
-    ) -> None:
-        hu_to_mu(torch.zeros(1), curve), to_film(torch.zeros(1, 1), film)  # refuses an unknown name now
+    def __init__(self, acquisition: Acquisition, device: str | torch.device | None = None) -> None:
         if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device {str(device)!r} is not to be had here; render on 'cpu'")
-        self.grid = grid
-        self.views = preset(geometry, detector_shape, views) if isinstance(geometry, str) else tuple(geometry)
-        if len({view.detector_shape for view in self.views}) != 1:
-            raise InputError(f"the views need one detector shape, got {[view.detector_shape for view in self.views]}")
-        self.curve = curve
-        self.film = film
+            raise InputError(f"device {str(device)!r} is not available on this machine; render on 'cpu'")
+        self.acquisition = acquisition
         self.device = device
 
     def __call__(self, volume_hu: torch.Tensor) -> MetaTensor:
-        """Render.
+        """Render the radiographs.
 
         Args:
             volume_hu: (1, D, H, W) or (B, 1, D, H, W) on the grid, in HU before windowing.
@@ -68,27 +48,26 @@ class RayCastDRR(Transform):
         """
         if volume_hu.ndim not in (4, 5):
             raise InputError(f"a volume has the shape (1, D, H, W) or (B, 1, D, H, W), got {tuple(volume_hu.shape)}")
-        affine = self.grid.affine()
+        grid = self.acquisition.grid
+        affine = grid.affine()
         if isinstance(volume_hu, MetaTensor):
             affine = volume_hu.affine.cpu().numpy()
-            _check_axes(affine, self.grid)
+            _check_axes(affine, grid)
             volume_hu = volume_hu.as_tensor()
         volumes = volume_hu if volume_hu.ndim == 5 else volume_hu[None]
-        mu = hu_to_mu(volumes.to(self.device or volumes.device, torch.float32), self.curve)
+        mu = hu_to_mu(volumes.to(self.device or volumes.device, torch.float32), self.acquisition.curve)
         views = self._views(len(volumes))
-        line_integrals = project(mu, self.grid, views, detector_shape=self.views[0].detector_shape)
-        images = self._tone(to_film(line_integrals, self.film)).to(volume_hu.device)
+        line_integrals = project(mu, grid, views, detector_shape=self.acquisition.detector_shape)
+        images = self._tone(to_film(line_integrals, self.acquisition.film_style)).to(volume_hu.device)
         geometry = views.float() if isinstance(views, torch.Tensor) else geometry_tensor(views)
         geometry = geometry.expand(len(volumes), -1, -1, -1)
         if volume_hu.ndim == 4:
             images, geometry = images[0], geometry[0]
-        return MetaTensor(
-            images, affine=affine, meta={"spatial_shape": np.array(self.grid.shape), "geometry": geometry}
-        )
+        return MetaTensor(images, affine=affine, meta={"spatial_shape": np.array(grid.shape), "geometry": geometry})
 
-    def _views(self, batch: int) -> tuple[Beam, ...] | torch.Tensor:
-        """The views of all volumes, or those of each one, (B, views, 4, 3) float64."""
-        return self.views
+    def _views(self, batch: int) -> Any:
+        """Return the views of all volumes, or those of each one, (B, views, 4, 3) float64."""
+        return self.acquisition.views
 
     def _tone(self, images: torch.Tensor) -> torch.Tensor:
         return images
@@ -97,22 +76,18 @@ class RayCastDRR(Transform):
 class RandRayCastDRR(RayCastDRR, Randomizable):
     """`RayCastDRR` with views and tone that vary from image to image, as those of real examinations do.
 
-    Every view of every volume is drawn by itself, evenly within plus and minus the given amounts. Nothing is mirrored.
+    Each view of each volume is drawn independently and uniformly within plus and minus the given amounts. Nothing is
+    mirrored.
 
     Args:
-        grid: see `RayCastDRR`, as the next six.
-        geometry: see `RayCastDRR`.
-        curve: see `RayCastDRR`.
-        film: see `RayCastDRR`.
-        detector_shape: see `RayCastDRR`.
-        device: see `RayCastDRR`.
-        views: see `RayCastDRR`.
-        sdd: of the source-detector distance in mm.
-        sod: of the source-isocentre distance in mm.
-        angle: turn of the patient about the long axis in degrees.
-        tilt: of the beam to the head or the feet in degrees.
-        shift: of the beam across the patient in mm, along columns and rows.
-        tone: of the logarithm of the gamma that the film is raised to.
+        acquisition: as in `RayCastDRR`.
+        device: as in `RayCastDRR`.
+        sdd: change of the source-detector distance in mm.
+        sod: change of the source-isocentre distance in mm.
+        angle: rotation about the patient's long axis in degrees.
+        tilt: tilt of the beam towards the head or the feet in degrees.
+        shift: shift of the beam across the patient in mm, along columns and rows.
+        tone: logarithm of the gamma that the film is raised to.
 
     Raises:
         InputError: where an amount is negative.
@@ -120,13 +95,9 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
 
     def __init__(
         self,
-        grid: VolumeGrid,
-        geometry: str | Sequence[Beam] = "x2ct",
-        curve: str = "plastimatch",
-        film: str = "x2ct",
-        detector_shape: Sequence[int] = (128, 128),
+        acquisition: Acquisition,
         device: str | torch.device | None = None,
-        views: Sequence[str] = tuple(View),
+        *,
         sdd: float = 0.0,
         sod: float = 0.0,
         angle: float = 0.0,
@@ -134,7 +105,7 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
         shift: float = 0.0,
         tone: float = 0.0,
     ) -> None:
-        super().__init__(grid, geometry, curve, film, detector_shape, device, views)
+        super().__init__(acquisition, device)
         self.amounts = {
             "sdd": sdd,
             "sod": sod,
@@ -150,14 +121,14 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
         self._drawn: dict[str, torch.Tensor] = {}
 
     def randomize(self, data: int) -> None:
-        """Draw for a number of volumes: (B, views) of each amount."""
-        shape = (data, len(self.views))
+        """Draw (B, views) of each amount for a number of volumes."""
+        shape = (data, len(self.acquisition.views))
         self._drawn = {name: torch.from_numpy(self.R.uniform(-a, a, shape)) for name, a in self.amounts.items()}
 
     def _views(self, batch: int) -> torch.Tensor:
         self.randomize(batch)
         moves = {name: drawn for name, drawn in self._drawn.items() if name != "tone"}
-        exact = geometry_tensor(self.views, torch.float64).expand(batch, -1, -1, -1)
+        exact = geometry_tensor(self.acquisition.views, torch.float64).expand(batch, -1, -1, -1)
         return perturb_geometry(exact, **moves)
 
     def _tone(self, images: torch.Tensor) -> torch.Tensor:
@@ -166,13 +137,13 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
 
 
 SCALE_TOLERANCE = 1.25
-"""A volume's spacing may differ from its grid's by this factor, since augmentation scales patients."""
+"""Largest ratio of a volume's spacing and its grid's; augmentation scales patients."""
 
 
 def _check_axes(affine: np.ndarray, grid: VolumeGrid) -> None:
     """Refuse a volume whose axes do not run to the feet, the back and the left in the grid's steps.
 
-    A small rotation passes, and a small scale.
+    A small rotation and a small scale pass.
     """
     steps = np.linalg.norm(affine[..., :3, :3], axis=-2)
     ratio = steps / np.array(grid.spacing)
@@ -191,63 +162,55 @@ def _check_axes(affine: np.ndarray, grid: VolumeGrid) -> None:
 
 
 class RayCastDRRd(MapTransform):
-    """Dictionary-based `RayCastDRR`: the volume under the key stays, its radiographs appear under `image_key`."""
+    """Dictionary-based `RayCastDRR`.
+
+    The volume under the key stays. Its radiographs appear under `image`, and the views they were rendered in under
+    `geometry`, (views, 4, 3) in mm, LPS.
+
+    Args:
+        keys: the one key of the volume.
+        acquisition: as in `RayCastDRR`.
+        device: as in `RayCastDRR`.
+        allow_missing_keys: whether to skip a key that is not there.
+    """
 
     def __init__(
         self,
         keys: KeysCollection,
-        grid: VolumeGrid,
-        geometry: str | Sequence[Beam] = "x2ct",
-        curve: str = "plastimatch",
-        film: str = "x2ct",
-        detector_shape: Sequence[int] = (128, 128),
+        acquisition: Acquisition,
         device: str | torch.device | None = None,
-        views: Sequence[str] = tuple(View),
-        image_key: str = Keys.IMAGE,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.transform = RayCastDRR(grid, geometry, curve, film, detector_shape, device, views)
-        self.image_key = image_key
+        self.transform = RayCastDRR(acquisition, device)
         _one_key(self)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Render the volume under the key."""
-        item = dict(data)
-        for key in self.key_iterator(item):
-            item[self.image_key] = self.transform(item[key])
-        return item
+        return _render(self, data)
 
 
 class RandRayCastDRRd(MapTransform, Randomizable):
-    """Dictionary-based `RandRayCastDRR`; the views actually used appear under `geometry_key`, (views, 4, 3)."""
+    """Dictionary-based `RandRayCastDRR`; the views that were drawn appear under `geometry`, (views, 4, 3).
+
+    Args:
+        keys: the one key of the volume.
+        acquisition: as in `RayCastDRR`.
+        device: as in `RayCastDRR`.
+        allow_missing_keys: whether to skip a key that is not there.
+        **amounts: as in `RandRayCastDRR`.
+    """
 
     def __init__(
         self,
         keys: KeysCollection,
-        grid: VolumeGrid,
-        geometry: str | Sequence[Beam] = "x2ct",
-        curve: str = "plastimatch",
-        film: str = "x2ct",
-        detector_shape: Sequence[int] = (128, 128),
+        acquisition: Acquisition,
         device: str | torch.device | None = None,
-        views: Sequence[str] = tuple(View),
-        sdd: float = 0.0,
-        sod: float = 0.0,
-        angle: float = 0.0,
-        tilt: float = 0.0,
-        shift: float = 0.0,
-        tone: float = 0.0,
-        image_key: str = Keys.IMAGE,
-        geometry_key: str = Keys.GEOMETRY,
         allow_missing_keys: bool = False,
+        **amounts: float,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.transform = RandRayCastDRR(
-            grid, geometry, curve, film, detector_shape, device, views, sdd, sod, angle, tilt, shift, tone
-        )
-        self.image_key = image_key
-        self.geometry_key = geometry_key
+        self.transform = RandRayCastDRR(acquisition, device, **amounts)
         _one_key(self)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandRayCastDRRd:
@@ -258,12 +221,17 @@ class RandRayCastDRRd(MapTransform, Randomizable):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Render the volume under the key."""
-        item = dict(data)
-        for key in self.key_iterator(item):
-            image = self.transform(item[key])
-            item[self.image_key] = image
-            item[self.geometry_key] = image.meta["geometry"]
-        return item
+        return _render(self, data)
+
+
+def _render(transform: RayCastDRRd | RandRayCastDRRd, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    """Put the radiographs of the volume under the key, and their geometry, into the item."""
+    item = dict(data)
+    for key in transform.key_iterator(item):
+        image = transform.transform(item[key])
+        item[Keys.GEOMETRY] = image.meta.pop("geometry")
+        item[Keys.IMAGE] = image
+    return item
 
 
 def _one_key(transform: MapTransform) -> None:

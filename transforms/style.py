@@ -1,8 +1,8 @@
-"""Films to the tones of the radiographs that a model was trained on."""
+"""Bring films to the tones of the radiographs that a model was trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,65 +12,65 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 from torch.nn.functional import interpolate
 
-from conventions import InputError, View
-from drr import preset
+from conventions import InputError
+from drr import Acquisition
+from readers import QUANTILES, PlacedFilm, box_of_tones, lung_place, pack_films, tone_quantiles, unpack_films
 
 from .dictionary import EachKey
-from .films.reference import QUANTILES, box_of_tones, lung_place, tone_quantiles
+from .named_views import named_views
+
+PAPER = Acquisition()
+"""Acquisition of the paper."""
 
 LEARNED = ("cyclegan", "fastcut")
+"""Methods that need a translator."""
+
 DIRECTION = "real_to_drr"
-"""Of a translator, as its record names it."""
+"""Direction of a translator from films to DRRs, as its record names it."""
 
 METHODS = ("none", "histogram", *LEARNED)
+"""Methods of `StyleTransfer`."""
 
 WARNING = (
     "translated by a network, which can add findings and take them away; the translated film is for the model's eyes "
     "alone"
 )
-"""Cohen et al., MICCAI 2018: matching distributions invents what one of them has more of."""
+"""Warning in the record of a translated film; matching distributions invents findings (Cohen et al., MICCAI 2018)."""
 
 COMPARED = np.arange(5, 100)
-"""Numbers of the quantiles that are matched, in per cent; what is darker or brighter goes straight to the ends, for a
-little air beside a small patient, or a marker, would bend the curve."""
+"""Quantiles that are matched, in per cent; darker and brighter tones go straight to the ends, since a little air next
+to a small patient, or a marker, would bend the curve."""
 
 
 class StyleTransfer(Transform):
-    """Give films the tones that radiographs computed of CTs have in a model's geometry, curve and film style.
+    """Give films the tones that DRRs have in a model's geometry, curve and film style.
 
-    `histogram` maps the tones of each view by one rising curve, so that around the place of the lungs as many pixels
-    are as bright as in the median of the reference; black stays black. It comes after `MatchFieldOfView`, which lays
-    the lungs there.
+    `histogram` maps the tones of each view by one rising curve, so that around the lungs as many pixels are as bright
+    as in the median of the reference; black stays black. It needs the lungs where `MatchFieldOfView` lays them.
 
-    `cyclegan` and `fastcut` put each film through a network that was trained between films and such radiographs, and
-    say in each film's record what that is worth.
+    `cyclegan` and `fastcut` put each film through a network that was trained between films and such DRRs, and warn in
+    each film's record.
 
     Args:
         method: "none" leaves films as they are; "histogram", "cyclegan" or "fastcut".
-        geometry: name of the preset that the model was trained for, as the next two.
-        curve: HU -> mu curve.
-        film: film style.
-        anchor: how its volumes were laid on the grid, see `ResampleToGrid`.
-        views: which views are given, in order.
-        network: translator of the learned methods, whose `translate` takes and gives (B, 1, rows, columns) in [0, 1],
-            for example `networks.ResnetGenerator`. Its attribute `image_size`, where it has one, is the size it is
-            shown; its `recipe` (geometry, curve, film, anchor) must be that of the model, its `method` this one, and
-            its `translator` real_to_drr.
+        acquisition: acquisition that the model was trained for; its geometry is a preset.
+        network: translator of the learned methods, whose `translate` maps (B, 1, rows, columns) in [0, 1] to the same
+            shape, for example `networks.ResnetGenerator`.
+        record: record of the translator, as `networks.load` returns it. Its acquisition must be that of the model,
+            except grid and detector; its `method` must be this one and its `translator` real_to_drr. Films are shown
+            to the translator in the size of its acquisition's detector. None checks nothing.
         size: rows and columns of the result, for a translator that reads more than the model; None keeps those given.
 
     Raises:
-        InputError: where a name is unknown, or a learned method has no network, or one that is for something else.
+        InputError: where a name is unknown, or a learned method has no network or one made for something else.
     """
 
     def __init__(
         self,
         method: str = "none",
-        geometry: str = "x2ct",
-        curve: str = "plastimatch",
-        film: str = "x2ct",
-        anchor: str = "head",
-        views: Sequence[str] = tuple(View),
+        acquisition: Acquisition = PAPER,
         network: Any = None,
+        record: Mapping[str, Any] | None = None,
         size: int | None = None,
     ) -> None:
         if method not in METHODS:
@@ -80,15 +80,20 @@ class StyleTransfer(Transform):
                 f"style transfer {method!r} needs a translator; give --style_checkpoint, or choose histogram"
             )
         if method in LEARNED:
-            _check_translator(network, method, (geometry, curve, film, anchor))
+            _check_translator(network, record or {}, method, acquisition)
         self.network = network
+        self.network_size: int | None = None
+        if record and "acquisition" in record:
+            self.network_size = int(record["acquisition"]["detector_shape"][0])
         self.size = size
         self.method = method
-        self.views = tuple(View(view) for view in views)
-        self.quantiles = [tone_quantiles(geometry, curve, film, view) for view in self.views]
-        beams = preset(geometry, views=self.views)
+        geometry, self.views = named_views(acquisition)
+        self.quantiles = [
+            tone_quantiles(geometry, acquisition.curve, acquisition.film_style, view) for view in self.views
+        ]
+        beams: Any = acquisition.views
         self.boxes = [
-            [0.5 + edge / beam.field_at_isocentre[0] for edge in lung_place(geometry, anchor, view)]
+            [0.5 + edge / beam.field_at_isocentre[0] for edge in lung_place(geometry, acquisition.anchor, view)]
             for view, beam in zip(self.views, beams, strict=True)
         ]
 
@@ -99,10 +104,10 @@ class StyleTransfer(Transform):
             image: (views, rows, columns) in [0, 1], bright = dense.
 
         Returns:
-            The same shape, or (views, size, size), in [0, 1]; the meta goes along.
+            The same shape, or (views, size, size), in [0, 1], with the same meta.
 
         Raises:
-            InputError: where there are not as many views, or one of them is constant.
+            InputError: where the number of views differs, or one of them is constant.
         """
         if len(image) != len(self.views):
             raise InputError(
@@ -120,81 +125,101 @@ class StyleTransfer(Transform):
         result = _resized(result, size).clip(0, 1).to(image.device)
         if not isinstance(image, MetaTensor):
             return result
-        if self.method == "none":
-            return MetaTensor(result, meta=image.meta)
-        for film in image.meta.get("films", []):
+        self.note(image.meta.get("films", []))
+        return MetaTensor(result, meta=image.meta)
+
+    def note(self, films: Sequence[PlacedFilm]) -> None:
+        """Note in the records of films how their tones were changed."""
+        for film in films if self.method != "none" else ():
             film.record.changed("style", f"{self.method}: brought to the tones of the model's radiographs")
             if self.method in LEARNED:
                 film.record.doubt("style", WARNING)
-        return MetaTensor(result, meta=image.meta)
 
     def _translate(self, image: torch.Tensor) -> torch.Tensor:
-        """Put each view through the network, in the size it was trained for, and leave it in that."""
+        """Put each view through the network in the size it was trained for, which the result keeps."""
         assert self.network is not None
-        planes = _resized(image, getattr(self.network, "image_size", image.shape[-1]))[:, None]
+        planes = _resized(image, self.network_size or image.shape[-1])[:, None]
         device = next(self.network.parameters()).device
         with torch.no_grad():
             translated: torch.Tensor = self.network.eval().translate(planes.to(device))[:, 0]
         return translated
 
     def _match(self, plane: np.ndarray, view: int) -> np.ndarray:
-        """Bring the quantiles of what is not black around the lungs to the reference's."""
+        """Bring the quantiles of all that is not black around the lungs to those of the reference."""
         around = plane[box_of_tones([edge * len(plane) for edge in self.boxes[view]], plane.shape)]
         seen = around[around > 0]
         if seen.size == 0 or seen.min() == seen.max():
-            raise InputError("a radiograph is constant, so that its tones cannot be matched; check the film")
+            raise InputError("a radiograph is constant, so its tones cannot be matched; check the film")
         tones = np.quantile(seen, COMPARED / (QUANTILES - 1))
         wanted = self.quantiles[view][COMPARED]
         tones, first = np.unique(tones, return_index=True)
         last = np.append(first[1:], len(wanted)) - 1
-        curve = (wanted[first] + wanted[last]) / 2  # where several quantiles are one tone
+        curve = (wanted[first] + wanted[last]) / 2  # where several quantiles have one tone
         ends = [self.quantiles[view][-1]] if tones[-1] < 1 else []
         nodes = [0.0, *tones, *[1.0] * len(ends)], [0.0, *curve, *ends]
         return np.interp(plane, *nodes).astype(np.float32)
 
 
-def _check_translator(network: Any, method: str, recipe: tuple[str, ...]) -> None:
-    """Refuse a network that is no translator to such radiographs, as far as its record tells."""
+def _check_translator(network: Any, record: Mapping[str, Any], method: str, acquisition: Acquisition) -> None:
+    """Refuse a network that does not translate to such DRRs, as far as its record says."""
     if not hasattr(network, "translate"):
         raise InputError(
             f"{type(network).__name__} is no translator of films; give the real_to_drr.pt of a {method} training"
         )
-    made_by, direction = getattr(network, "method", method), getattr(network, "translator", DIRECTION)
+    made_by, direction = record.get("method", method), record.get("translator", DIRECTION)
     if (made_by, direction) != (method, DIRECTION):
         raise InputError(
-            f"the translator is {direction} of {made_by}, wanted is {DIRECTION} of {method}; give another, or the "
-            "method it is of"
+            f"the translator is {direction} of {made_by}, but {DIRECTION} of {method} is needed; give another "
+            "translator or its method"
         )
-    made_for = getattr(network, "recipe", recipe)
-    if made_for != recipe:
-        raise InputError(
-            f"the translator makes radiographs of {' '.join(map(str, made_for))}, and those wanted here are of "
-            f"{' '.join(recipe)}; give the overlays it was trained with, or another translator"
-        )
+    if "acquisition" in record:
+        made_for = Acquisition.from_record(record["acquisition"])
+        difference = made_for.difference(acquisition, without=("grid", "detector_shape", "views"))
+        if difference:
+            raise InputError(
+                f"the translator makes radiographs of {difference}; give the overlays it was trained with, or another "
+                "translator"
+            )
 
 
 def _resized(image: torch.Tensor, size: int) -> torch.Tensor:
-    """(views, rows, columns) with as many rows and columns."""
+    """Resample (views, rows, columns) to so many rows and columns."""
     if size == image.shape[-1]:
         return image
     return interpolate(image[:, None], (size, size), mode="bilinear", antialias=True)[:, 0]
 
 
 class StyleTransferd(EachKey):
-    """Dictionary-based `StyleTransfer`."""
+    """Dictionary-based `StyleTransfer`, which notes the change in the item's `films`.
+
+    Args:
+        keys: keys of the radiographs.
+        method: as in `StyleTransfer`.
+        acquisition: as in `StyleTransfer`.
+        network: as in `StyleTransfer`.
+        record: as in `StyleTransfer`.
+        size: as in `StyleTransfer`.
+        allow_missing_keys: whether to skip a key that is not there.
+    """
 
     def __init__(
         self,
         keys: KeysCollection,
         method: str = "none",
-        geometry: str = "x2ct",
-        curve: str = "plastimatch",
-        film: str = "x2ct",
-        anchor: str = "head",
-        views: Sequence[str] = tuple(View),
+        acquisition: Acquisition = PAPER,
         network: Any = None,
+        record: Mapping[str, Any] | None = None,
         size: int | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        transfer = StyleTransfer(method, geometry, curve, film, anchor, views, network, size)
-        super().__init__(keys, transfer, allow_missing_keys)
+        self.transfer = StyleTransfer(method, acquisition, network, record, size)
+        super().__init__(keys, self.transfer, allow_missing_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Translate the radiographs under the keys, and note that in the records of the item's films."""
+        item = super().__call__(data)
+        films = unpack_films(item)
+        if films and self.transfer.method != "none":
+            self.transfer.note(films)
+            item.update(pack_films(films))
+        return item

@@ -28,7 +28,7 @@ def test_ratios_are_formed_within_a_round():
     assert theirs == ["forward", "1", "authors", "3.0", "4", "3-4", "2.00 [1.00-3.00]", "1", "4", "2.00", "0.0e+00"]
 
 
-@pytest.mark.parametrize("shift", [0.006, np.nan])
+@pytest.mark.parametrize("shift", [pytest.param(0.006, id="too far"), pytest.param(np.nan, id="nan")])
 def test_outputs_that_differ_are_not_compared(shift):
     _, theirs = cells([row("ours", [1.0], 1), row("authors", [3.0], 1, shift)])
     assert theirs[6] == theirs[9] == ""
@@ -47,14 +47,14 @@ def test_a_side_that_cannot_run_says_why():
 
 
 def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"is no checkout of the authors' code .*; clone https"):
+    with pytest.raises(InputError, match=r"is not a checkout of the authors' code .*; clone https"):
         run(official=str(tmp_path))
 
 
 def test_unknown_names_and_devices_are_refused(stand_in):
-    with pytest.raises(InputError, match="'cnn2d' is none of x2ct_biplanar, "):
+    with pytest.raises(InputError, match="'cnn2d' is unknown: choose from x2ct_biplanar, "):
         run(official=str(stand_in), networks="patchgan_3d,cnn2d")
-    with pytest.raises(InputError, match="device 'tpu' is not here; give cpu"):
+    with pytest.raises(InputError, match="device 'tpu' is not available; give cpu"):
         run(official=str(stand_in), device="tpu")
 
 
@@ -79,7 +79,7 @@ class Listed(nn.Module):
     def forward(self, x):
         return [self.model(x)]
 """
-"""The 3-D PatchGAN with the authors' names, so that no checkout is needed here."""
+"""The 3-D PatchGAN with the authors' names, so that the tests need no checkout."""
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_call_that_memory_cannot_hold_is_not_tried(monkeypatch):
     monkeypatch.setattr(networks, "Side", Fake)
     monkeypatch.setattr(networks, "available_bytes", lambda: 4 * 2**30)
     ours, theirs = measure(CASE, Path("checkout"), rounds=2, needed=[1.9 * 2**30, 2.1 * 2**30])
-    assert theirs.reason == "by the memory of batch 1 it needs about 2.1 GiB, and 2.0 GiB are free"
+    assert theirs.reason == "judging by batch 1 it needs about 2.1 GiB, and 2.0 GiB are free"
     assert ours.seconds == [1.5, 1.5]
     assert ("authors", "counts") in asked
     assert ("authors", "first") not in asked

@@ -6,10 +6,11 @@ import torch
 
 from benchmarks import pseudo_real
 from cohort import load_datalist, patient_keys, split_cohort
-from cohort.generate import write_phantoms
-from conventions import InputError, hu_to_unit
+from cohort.phantoms.generate import write_phantoms
+from conventions import HU_WINDOW, InputError, hu_to_unit
+from drr import Acquisition, VolumeGrid
 from metrics import psnr
-from networks import build_network
+from networks import build_network, make_record, write_record
 from tests.bundle.conftest import TINY
 from transforms import RandFilm, RayCastDRR, ReadVolume, ResampleToGrid
 
@@ -21,38 +22,32 @@ def cohort(tmp_path_factory):
     return split_cohort(folder, test=1, validation=1)
 
 
-RECIPE = ("geometry", "curve", "film", "anchor")
+CHEST = Acquisition(
+    grid=VolumeGrid(64, 5.0), geometry="chest", curve="water", film_style="linear", detector_shape=64, anchor="centre"
+)
 
 
-def leave_translator(folder, **record):
-    """An untrained translator with its record."""
-    network = build_network("resnet_6blocks", channels=4, blocks=1)
-    torch.save(network.state_dict(), folder / "to_drr.pt")
-    said = {"network": network.spec, "image_size": 128, **record}
-    (folder / "to_drr.json").write_text(json.dumps(said))
-    return folder / "to_drr.pt"
+def leave(path, network, acquisition, hu_window=None, **entries):
+    """Write an untrained model with its record."""
+    torch.save(network.state_dict(), path)
+    write_record(path, make_record(network, acquisition, hu_window, **entries))
+    return path
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """An untrained network and its record."""
     torch.manual_seed(0)
     widths = {key.removeprefix("network_def::"): value for key, value in TINY.items()}
     network = build_network("x2ct_biplanar", image_size=64, activation="linear", **widths)
-    path = tmp_path_factory.mktemp("model") / "model.pt"
-    torch.save(network.state_dict(), path)
-    record = {
-        "network": network.spec, "geometry": "chest", "curve": "water", "film": "linear", "hu_window": [-1024, 1476],
-        "grid": {"shape": [64, 64, 64], "spacing": [5.0, 5.0, 5.0], "anchor": "centre"},
-    }  # fmt: skip
-    path.with_suffix(".json").write_text(json.dumps(record))
-    return path
+    return leave(tmp_path_factory.mktemp("model") / "model.pt", network, CHEST, HU_WINDOW)
 
 
 @pytest.mark.slow
 def test_the_section_has_every_row_and_the_ceiling_is_the_direct_evaluation(cohort, checkpoint, tmp_path, capsys):
     page = tmp_path / "benchmarks.md"
-    translator = leave_translator(tmp_path, **dict(zip(RECIPE, ("chest", "water", "linear", "centre"), strict=True)))
+    network = build_network("resnet_6blocks", channels=4, blocks=1)
+    said = {"method": "cyclegan", "translator": "real_to_drr"}
+    translator = leave(tmp_path / "to_drr.pt", network, CHEST.replace(detector_shape=128), **said)
     options = {"cyclegan": str(translator), "repeats": 1, "output": str(page)}
     pseudo_real.run(str(checkpoint), str(cohort), str(checkpoint), **options)
     rows = [
@@ -73,8 +68,8 @@ def test_the_section_has_every_row_and_the_ceiling_is_the_direct_evaluation(coho
     values = []
     for case in json.loads(cohort.read_text())["cases"]:
         if case["fold"] != "train":
-            volume = ResampleToGrid(model.grid, "centre")(ReadVolume()(cohort.parent / case["ct"]))
-            image = RayCastDRR(model.grid, "chest", "water", "linear", (64, 64))(volume)
+            volume = ResampleToGrid(CHEST)(ReadVolume()(cohort.parent / case["ct"]))
+            image = RayCastDRR(CHEST)(volume)
             prediction = model.predict(image.numpy())
             values.append(float(psnr(prediction, hu_to_unit(volume.as_tensor()[None], model.window), 1.0)))
     own = next(row for row in rows if row.startswith("| trained on own radiographs, own"))
@@ -84,8 +79,8 @@ def test_the_section_has_every_row_and_the_ceiling_is_the_direct_evaluation(coho
 def test_a_film_follows_from_its_seed_and_keeps_the_patient(checkpoint, cohort):
     model = pseudo_real.Model(str(checkpoint))
     read = ReadVolume()(next(cohort.parent.glob("*.nii.gz")))
-    coarse, volume = (ResampleToGrid(g, "centre")(read).as_tensor() for g in (model.grid, pseudo_real.film_grid(model)))
-    one, again, other = (pseudo_real.pseudo_real(volume, model, seed) for seed in (1, 1, 2))
+    coarse, volume = (ResampleToGrid(each)(read).as_tensor() for each in (model.acquisition, model.films))
+    one, again, other = (pseudo_real.pseudo_real(volume, model.films, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).max() > 0.05
     assert one.min() >= 0
@@ -105,8 +100,24 @@ def test_the_interval_is_that_of_the_mean():
 
 def test_a_model_without_its_record_is_refused(checkpoint, tmp_path):
     (tmp_path / "model.pt").write_bytes(checkpoint.read_bytes())
-    with pytest.raises(InputError, match="has no record beside it"):
+    with pytest.raises(InputError, match=r"there is no model\.json next to it"):
         pseudo_real.Model(str(tmp_path / "model.pt"))
+
+
+def test_a_network_that_makes_no_volume_is_refused(tmp_path):
+    network = build_network("resnet_6blocks", channels=4, blocks=1)
+    leave(tmp_path / "to_drr.pt", network, CHEST)
+    with pytest.raises(InputError, match=r"to_drr\.pt: makes no volume"):
+        pseudo_real.Model(str(tmp_path / "to_drr.pt"))
+
+
+def test_models_of_two_acquisitions_are_not_compared(checkpoint, tmp_path):
+    network = build_network("replicate_unet", image_size=64, channels=(4, 8))
+    other = leave(tmp_path / "other.pt", network, CHEST.replace(curve="bone"), HU_WINDOW)
+    first = pseudo_real.Model(str(checkpoint))
+    pseudo_real.Model(str(checkpoint), like=first)
+    with pytest.raises(InputError, match=r"other\.pt: was trained with curve 'bone' instead of 'water'"):
+        pseudo_real.Model(str(other), like=first)
 
 
 def test_a_model_that_has_seen_a_test_patient_is_refused(checkpoint, cohort, tmp_path):

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from cohort import split_cohort
-from cohort.generate import write_phantoms
+from cohort.phantoms.generate import write_phantoms
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIGS = ROOT / "bundle" / "configs"

@@ -30,7 +30,7 @@ def test_training_leaves_a_bare_state_dict_and_its_record(tiny_run, tiny_options
     network.load_state_dict(weights)
     record = json.loads((tiny_run.out / "models" / "model.json").read_text())
     assert record["network"] == network.spec
-    assert record["geometry"] == "x2ct"
+    assert record["acquisition"]["geometry"] == "x2ct"
     assert record["data"] == {"train_cases": 3, "validation_cases": 1}
     assert (tiny_run.out / "losses.png").exists()
     losses = (tiny_run.out / "losses.csv").read_text().splitlines()
@@ -60,7 +60,7 @@ def test_inferring_needs_the_radiographs_alone_and_gives_the_evaluated_volume(ti
     assert image.get_data_dtype() == np.int16
     sidecar = json.loads((tiny_run.out / "inference" / "synthetic_ct.json").read_text())
     assert sidecar["synthetic"] is True
-    assert sidecar["model"]["geometry"] == "x2ct"
+    assert sidecar["model"]["acquisition"]["geometry"] == "x2ct"
     assert sidecar["model"]["data"] == {"train_cases": 3, "validation_cases": 1}
     weights = (tiny_run.out / "models" / "model.pt").read_bytes()
     assert sidecar["model"]["sha256"] == hashlib.sha256(weights).hexdigest()
@@ -165,9 +165,9 @@ def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, 
         ("NaN voxels", "1 voxels are not finite"),
         ("unknown network", "x2ct_triplanar"),
         ("another network", "was trained with network arguments activation 'linear', this run asks for 'relu'"),
-        ("another geometry", "was trained with geometry 'x2ct', this run asks for 'chest'"),
+        ("another geometry", "was trained with geometry 'x2ct' instead of 'chest'"),
         ("seen patients", "was trained or chosen on 3 of the 3 patients to be evaluated"),
-        ("no such device", "device 'abacus' is not to be had here"),
+        ("no such device", "device 'abacus' is not available on this machine"),
         ("a file as a folder", "cannot be written to, because of"),
         ("unknown geometry", "unknown geometry 'xray'"),
         ("large batch", "batch_size 9 is more than the 3 training cases; give a --batch_size of 3 at most"),

@@ -12,6 +12,8 @@ from monai.data import MetaTensor
 from conventions import HU_WINDOW, Keys
 from drr import PRESETS, VolumeGrid
 from export import write_png16
+from tests.bundle.config_style import JOBS as SIZED
+from tests.bundle.config_style import dumps, size_of
 
 JOBS = {"train": "train", "evaluate": "infer", "inference": "infer"}
 
@@ -23,7 +25,7 @@ def read(root, name):
 def test_every_config_is_indented_json_with_a_description(root):
     for path in (root / "bundle" / "configs").glob("*.json"):
         text = path.read_text()
-        assert text == json.dumps(json.loads(text), indent=4) + "\n", path
+        assert text == dumps(json.loads(text)) + "\n", f"{path}: run tests/bundle/config_style.py --format"
         if not path.name.startswith("metadata"):
             assert "_desc_" in json.loads(text), path
 
@@ -31,12 +33,12 @@ def test_every_config_is_indented_json_with_a_description(root):
 @pytest.mark.parametrize("name", JOBS)
 def test_keys_that_a_user_sets_are_at_the_top(root, name):
     config = read(root, name)
-    assert {"bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "geometry", "curve", "film", "device"} <= set(
+    assert {"bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "geometry", "curve", "film_style", "device"} <= set(
         config
     )
     verb = {"train": "training", "evaluate": "evaluating", "inference": "inferring"}[name]
     assert config["run"] == f"%{verb}"
-    assert config[verb][0] == "@report_input_errors"
+    assert config[verb][0] == "@start"
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -60,28 +62,42 @@ def test_our_code_is_reached_by_target_alone_and_from_anywhere(root, name):
 
 def test_the_paper_stands_in_train_json(root):
     config = read(root, "train")
-    assert (config["geometry"], config["curve"], config["film"]) == ("x2ct", "plastimatch", "x2ct")
+    assert (config["geometry"], config["curve"], config["film_style"]) == ("x2ct", "plastimatch", "x2ct")
     assert tuple(config["hu_window"]) == HU_WINDOW
     assert (config["image_size"], config["cube_mm"], config["max_epochs"]) == (128, 320.0, 100)
     assert config["learning_rate"] == 2e-4
-    assert config["optimizer"]["betas"] == config["discriminator_optimizer"]["betas"] == [0.5, 0.99]
+    assert config["optimizer"]["betas"] == config["adversary"]["optimizer"]["betas"] == [0.5, 0.99]
     assert {name: term["weight"] for name, term in config["loss"]["terms"].items()} == {
         "reconstruction": 10.0,
         "projection": 10.0,
     }
-    assert config["adversarial_weight"] == 0.1
+    assert config["adversary"]["weight"] == 0.1
     chest = read(root, "chest")
-    assert (chest["geometry"], chest["curve"], chest["film"]) == ("chest", "water", "linear")
+    assert (chest["geometry"], chest["curve"], chest["film_style"]) == ("chest", "water", "linear")
     assert chest["geometry"] in PRESETS
 
 
 def test_jobs_agree_on_what_they_share(root):
-    train, evaluate, inference = (read(root, name) for name in JOBS)
-    shared = {"geometry", "curve", "film", "hu_window", "image_size", "cube_mm", "anchor", "grid"}
-    for key in (*shared, "network_def", "network"):
-        assert train[key] == evaluate[key] == inference[key], key
-    for key in ("read_volume", "resample", "ray_cast", "window", "train_data"):
-        assert train[key] == evaluate[key], key
+    """A key that several jobs have means the same in all of them, but for where a job writes and how long it runs."""
+    configs = {name: read(root, name) for name in (*JOBS, "train_cyclegan")}
+    own = {"_desc_", "imports", "output_dir", "ckpt_dir", "dataset_dir", "manifest", "start", "train", "run", "dataset"}
+    own |= {"handlers", "evaluator", "dataloader", "postprocessing", "preprocessing", "model", "optimizer"}
+    of_translators = {"max_epochs", "batch_size", "network_def", "discriminator_def", "training", "acquisition"}
+    for name, config in configs.items():
+        for other, second in configs.items():
+            different = own | (of_translators if "train_cyclegan" in (name, other) else set())
+            for key in (config.keys() & second.keys()) - different:
+                assert config[key] == second[key], (name, other, key)
+    translators = dict(configs["train_cyclegan"]["acquisition"])
+    assert translators.pop("detector_shape") == "@radiograph_size"
+    assert translators.items() <= configs["train"]["acquisition"].items()
+
+
+def test_configs_stay_readable():
+    limits = {"train": (330, 45, 25), "evaluate": (150, 45, 25)}
+    for name, limit in limits.items():
+        assert all(size <= most for size, most in zip(size_of(name), limit, strict=True)), (name, size_of(name))
+    assert sum(size_of(name)[0] for name in SIZED) <= 1300
 
 
 @pytest.mark.parametrize(("name", "kind"), JOBS.items())

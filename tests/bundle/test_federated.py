@@ -16,10 +16,15 @@ def site(root, tiny_cohort, tiny_overrides, tmp_path):
     algo = MonaiAlgo(
         bundle_root=str(root / "bundle"),
         config_train_filename=["configs/train.json", "configs/demo.json"],
-        train_kwargs={**common, "max_epochs": 2, "ema_decay": 0.0, "discriminator_channels": 4},
+        train_kwargs={**common, "max_epochs": 2, "train::ema::decay": 0.0, "discriminator_channels": 4},
         config_evaluate_filename=["configs/evaluate.json", "configs/demo.json"],
         eval_workflow_name="infer",
-        eval_kwargs={**common, "provenance": None},
+        eval_kwargs={
+            **common,
+            "handlers::1::record": None,
+            "mean_volume": None,
+            "measured": ["pred", "shuffled_input"],
+        },
         best_model_filepath=str(tmp_path / "model.pt"),
         final_model_filepath=str(tmp_path / "model_final.pt"),
     )
@@ -48,5 +53,5 @@ def test_two_rounds_of_a_site(site, tiny_options, tmp_path):
     assert len(list(tmp_path.glob("losses*.csv"))) == 1
 
     metrics = site.evaluate(ExchangeObject(weights=weights)).metrics
-    assert {"psnr_db", "ssim", "mae_hu", "paper_psnr_avg", "psnr_db/mean_volume"} <= metrics.keys()
+    assert {"psnr_db", "ssim", "mae_hu", "paper_psnr_avg", "psnr_db/shuffled_input"} <= metrics.keys()
     torch.testing.assert_close(site.evaluator.network.state_dict(), weights, rtol=0, atol=0)

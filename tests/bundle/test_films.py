@@ -13,7 +13,7 @@ from PIL import Image
 from networks import build_network
 from tests.bundle.conftest import ROOT, command
 from tests.film_phantom import films
-from tests.transforms.films.film_files import IDENTIFYING, stored, write
+from tests.readers.radiographs.film_files import IDENTIFYING, stored, write
 
 
 def write_film(path, pixels, invert=False):
@@ -122,4 +122,4 @@ def test_a_translator_is_given_by_its_file_and_warned_of(tiny_run, tmp_path):
     assert (tmp_path / "out" / "synthetic_ct_pa_shown.png").exists()
     done = infer(tiny_run, tmp_path, tmp_path / "none", **options)
     assert done.returncode == 1
-    assert "real_to_drr.pt: there is no such model; train one" in done.stderr.splitlines()[-1]
+    assert "real_to_drr.pt: there is no model yet; train one" in done.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The documented commands of several processes, beside those of one."""
+"""The documented commands of several processes, compared with those of one."""
 
 import json
 import os
@@ -19,14 +19,17 @@ FOLDS = ["train", "train", "validation", "test", "test", "test"]
 SAME_STEPS = {
     # Plain steps, since Adam makes as much of a rounding error as of a gradient.
     "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 5e-6},
-    "discriminator_optimizer": {"_target_": "torch.optim.SGD", "params": "$@discriminator.parameters()", "lr": 5e-6},
+    "adversary::optimizer": {
+        "_target_": "torch.optim.SGD",
+        "params": "$@adversary::discriminator.parameters()",
+        "lr": 5e-6,
+    },
     "training": [
-        "@report_input_errors",
-        "@check_run",
+        "@start",
         "$os.makedirs(@output_dir, exist_ok=True)",
-        "$torch.save(@network_def.state_dict(), os.path.join(@output_dir, 'start' + str(@rank) + '.pt'))",
-        "$@train::resume.run(@train::trainer)",
-        "$torch.save(@network_def.state_dict(), os.path.join(@output_dir, 'rank' + str(@rank) + '.pt'))",
+        "$torch.save(@network_def.state_dict(), @output_dir + '/start' + os.environ.get('RANK', '0') + '.pt')",
+        "$@train::trainer.run()",
+        "$torch.save(@network_def.state_dict(), @output_dir + '/rank' + os.environ.get('RANK', '0') + '.pt')",
     ],
 }
 """With dropout off, batches that are split give the same as whole ones. Every process tells its weights."""
@@ -87,20 +90,29 @@ def test_two_processes_train_as_one_with_the_batch_of_both(runs):
     average, average_alone = (load(runs.folder, "models", name, "model_final.pt") for name in ("both", "alone"))
     torch.testing.assert_close(average, average_alone, rtol=0, atol=1e-5)
     content, content_alone = (load(runs.folder, name, "resume.pt") for name in ("both", "alone"))
-    for part in ("network", "adversary"):
-        torch.testing.assert_close(content["parts"][part], content_alone["parts"][part], rtol=0, atol=1e-5)
+    torch.testing.assert_close(content["parts"]["network"], content_alone["parts"]["network"], rtol=0, atol=1e-5)
+    for part in ("discriminator", "optimizer"):
+        one, other = (each["parts"]["adversary"][part] for each in (content, content_alone))
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
     start = load(runs.folder, "both", "start0.pt")
     assert max(float((first[name] - start[name]).abs().max()) for name in first) > 5e-5  # far more than they differ
 
 
 @pytest.mark.slow
 def test_the_first_process_writes_and_speaks_for_all(runs):
-    assert runs.printed.count("nothing to resume, starting anew") == 1
+    assert runs.printed.count("nothing to resume, starting from the beginning") == 1
     left = {
         name: sorted(path.name for path in (runs.folder / name).iterdir()) for name in ("both", "alone", "models/both")
     }
     assert left["both"] == sorted({*left["alone"], "start1.pt", "rank1.pt"})
-    assert left["models/both"] == ["model.json", "model.pt", "model_final.pt", "run.json"]
+    assert left["models/both"] == [
+        "model.json",
+        "model.pt",
+        "model_final.json",
+        "model_final.pt",
+        "model_mean.pt",
+        "run.json",
+    ]
     both, alone = (len(list((runs.folder / name / "tensorboard").rglob("events*"))) for name in ("both", "alone"))
     assert both == alone
     assert len((runs.folder / "both" / "losses.csv").read_text().splitlines()) == 3

@@ -71,7 +71,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny_cohort, uninterrupted, tm
     process.wait()
     assert not (tmp_path / "model_final.pt").exists()
     printed = finish(start(tiny_cohort, tmp_path, workers, "latest"))
-    assert "going on after epoch" in printed
+    assert "resuming after epoch" in printed
     for name, expected in uninterrupted.items():
         ours = models(tmp_path)[name]
         assert ours.keys() == expected.keys()

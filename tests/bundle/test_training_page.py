@@ -11,6 +11,8 @@ import pytest
 import yaml
 from monai.fl.client import MonaiAlgo
 
+from engines import Adversary, X2CTTrainer
+
 
 @pytest.fixture(scope="module")
 def blocks(root):
@@ -35,6 +37,18 @@ def jobs_of(blocks):
             if "monai.bundle run" in line:
                 words = shlex.split(line.removesuffix("&"))
                 yield words[words.index("run") + 1 :]
+
+
+def holds(config, key):
+    """Whether a config has a key, which may lie further down, as `train::ema::decay` does."""
+    for part in key.split("::"):
+        if isinstance(config, list) and part.isdigit() and int(part) < len(config):
+            config = config[int(part)]
+        elif isinstance(config, dict) and part in config:
+            config = config[part]
+        else:
+            return False
+    return True
 
 
 def test_the_jobs_name_configs_and_keys_that_there_are(root, blocks):
@@ -75,4 +89,21 @@ def test_the_site_of_a_federation_is_given_arguments_that_there_are(root, blocks
     given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     assert given.keys() <= inspect.signature(MonaiAlgo).parameters.keys()
     for job, options in (("train", given["train_kwargs"]), ("evaluate", given["eval_kwargs"])):
-        assert options.keys() <= json.loads((root / "bundle" / "configs" / f"{job}.json").read_text()).keys()
+        config = json.loads((root / "bundle" / "configs" / f"{job}.json").read_text())
+        assert not [key for key in options if not holds(config, key)]
+
+
+def test_the_keys_of_the_page_are_in_train_json(root):
+    """Those with `::`, and those that a command sets."""
+    text = (root / "docs" / "training.md").read_text(encoding="utf-8")
+    config = json.loads((root / "bundle" / "configs" / "train.json").read_text())
+    config["network"] = json.loads((root / "bundle" / "configs" / "multi_gpu_train.json").read_text())["network"]
+    inline = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    keys = {key for key in re.findall(r"`(?:--)?(\w+(?:::\w+)+)", inline) if key != "a::b"}
+    assert {"train::ema::decay", "adversary::weight", "train::trainer::recompute_levels"} <= keys
+    optional = {"train::trainer::channels_last", "train::trainer::compile", "adversary::conditional"}
+    optional |= {"discriminator_def::in_channels", "handlers::1::record"}
+    assert not [key for key in keys - optional if not holds(config, key)]
+    for key in optional - {"handlers::1::record", "discriminator_def::in_channels"}:
+        owner = {"train": X2CTTrainer, "adversary": Adversary}[key.split("::")[0]]
+        assert key.split("::")[-1] in inspect.signature(owner).parameters

@@ -11,7 +11,8 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from networks import build_network
+from drr import Acquisition, VolumeGrid
+from networks import build_network, make_record, write_record
 from tests.film_phantom import films
 
 METHODS = ("cyclegan", "fastcut")
@@ -19,8 +20,16 @@ METHODS = ("cyclegan", "fastcut")
 TINY = {"image_size": 64, "channels": 4, "blocks": 1, "discriminator_channels": 4}
 
 
-def config(root, method):
-    return root / "bundle" / "configs" / f"train_{method}.json"
+def configs(root, method, *more):
+    names = ["train_cyclegan", *(["fastcut"] if method == "fastcut" else []), *more]
+    return [str(root / "bundle" / "configs" / f"{name}.json") for name in names]
+
+
+def content_of(root, method):
+    """The raw content of a method's configs, the overlay's on the base's."""
+    parser = ConfigParser()
+    parser.read_config(configs(root, method))
+    return parser.get()
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +56,7 @@ def all_pa(tmp_path_factory):
 @pytest.mark.parametrize("method", METHODS)
 def test_our_code_is_reached_by_target_alone_and_keys_are_at_the_top(root, method):
     packages = {path.parent.name for path in root.glob("*/__init__.py")}
-    content = json.loads(config(root, method).read_text())
+    content = content_of(root, method)
 
     def walk(node):
         for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -56,24 +65,26 @@ def test_our_code_is_reached_by_target_alone_and_keys_are_at_the_top(root, metho
             assert node["_requires_"] == "@repo_path", node
 
     walk(content)
-    assert {"film_dir", "dataset_dir", "output_dir", "ckpt_dir", "geometry", "curve", "film", "device"} <= set(content)
+    at_the_top = {"film_dir", "dataset_dir", "output_dir", "ckpt_dir", "geometry", "curve", "film_style", "device"}
+    assert at_the_top <= set(content)
     assert content["run"] == "%training"
-    assert content["training"][:3] == ["@report_input_errors", "@check_run", "@film_files"]
+    assert content["training"][:2] == ["@start", "@film_files"]
 
 
 def test_the_papers_stand_in_the_configs(root):
-    cyclegan, fastcut = (json.loads(config(root, method).read_text()) for method in METHODS)
+    cyclegan, fastcut = (content_of(root, method) for method in METHODS)
     for content in (cyclegan, fastcut):
         assert (content["learning_rate"], content["batch_size"], content["max_epochs"]) == (2e-4, 1, 200)
         assert content["optimizer"]["betas"] == content["discriminator_optimizer"]["betas"] == [0.5, 0.999]
-        assert content["schedule_stepped"] == "end"
-    assert (cyclegan["lambda_real"], cyclegan["lambda_drr"], cyclegan["pool_size"]) == (10, 10, 50)
+        assert {one["stepped"] for one in content["train"]["schedules"].values()} == {"end"}
+    assert (cyclegan["lambda_real"], cyclegan["lambda_drr"]) == (10, 10)
+    assert {pool["size"] for pool in cyclegan["train"]["trainer"]["pools"].values()} == {50}
     assert cyclegan["structure_weight"] == 0
     assert (fastcut["content_weight"], fastcut["temperature"], fastcut["patches"]) == (10, 0.07, 256)
     assert fastcut["network_def"]["antialias"] is True
     for size, blocks in ((128, 6), (256, 9)):
         parser = ConfigParser()
-        parser.read_config(str(config(root, "cyclegan")))
+        parser.read_config(configs(root, "cyclegan"))
         parser.update({"image_size": size, "bundle_root": str(root / "bundle")})
         with torch.device("meta"):
             assert len(parser.get_parsed_content("network_def").blocks) == blocks
@@ -87,8 +98,8 @@ def test_a_translator_is_trained_resumed_and_can_be_loaded(
     def run(out, **options):
         common = {"bundle_root": root / "bundle", "output_dir": out, "ckpt_dir": out / "models", **TINY}
         common |= {"film_dir": film_dir, "dataset_dir": tiny_cohort, "constant_epochs": 2}
-        file = config(root, method)
-        return bundle_verb_of_any_size("run", "training", "--config_file", str(file), cwd=tmp_path, **common | options)
+        files = str(configs(root, method))
+        return bundle_verb_of_any_size("run", "training", "--config_file", files, cwd=tmp_path, **common | options)
 
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     done = [run(whole, max_epochs=2), run(stopped, max_epochs=1), run(stopped, max_epochs=2, resume="latest")]
@@ -115,29 +126,21 @@ def test_a_translator_is_trained_resumed_and_can_be_loaded(
 
 
 @pytest.mark.slow
-def test_translators_are_measured_by_the_command(root, tiny_cohort, bundle_verb_of_any_size, tmp_path, all_pa):
+def test_translators_are_measured_by_the_command(root, tiny_cohort, tmp_path, all_pa):
+    acquisition = Acquisition(grid=VolumeGrid(64, 5.0), detector_shape=64)
     for name in ("real_to_drr", "drr_to_real"):
         network = build_network("resnet_6blocks", channels=4, blocks=1)
         torch.save(network.state_dict(), tmp_path / f"{name}.pt")
-        record = {
-            "network": network.spec,
-            "method": "cyclegan",
-            "translator": name,
-            "image_size": 64,
-            "geometry": "x2ct",
-            "curve": "plastimatch",
-            "film": "x2ct",
-        }
-        (tmp_path / f"{name}.json").write_text(json.dumps({**record, "grid": {"anchor": "head"}}))
-    common = {"bundle_root": root / "bundle", "dataset_dir": tiny_cohort, "film_dir": all_pa, "image_size": 64}
-    common |= {"folds": "['train','validation']", "views": "['pa']", "cyclegan": tmp_path / "real_to_drr.pt"}
+        write_record(tmp_path / f"{name}.pt", make_record(network, acquisition, method="cyclegan", translator=name))
 
-    def run(out, *overlays, **options):
-        files = [str(root / "bundle" / "configs" / f"{name}.json") for name in ("evaluate_style", *overlays)]
-        options = {**common, "output_dir": out, **options}
-        return bundle_verb_of_any_size("run", "evaluating", "--config_file", str(files), cwd=tmp_path, **options)
+    def run(out, **options):
+        options = {"image_size": 64, "folds": "train,validation", "views": "['pa']", "output_dir": out, **options}
+        flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+        start = [sys.executable, "-m", "reports", "style", str(all_pa), str(tiny_cohort)]
+        return subprocess.run([*start, *flags], cwd=root, capture_output=True, text=True)
 
-    done = run(tmp_path / "out")
+    translator = {"cyclegan": tmp_path / "real_to_drr.pt"}
+    done = run(tmp_path / "out", **translator)
     assert done.returncode == 0, done.stderr[-2000:]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "pa_to_drr.png",
@@ -157,14 +160,16 @@ def test_translators_are_measured_by_the_command(root, tiny_cohort, bundle_verb_
         ["pa", "to_real", "none"],
         ["pa", "to_real", "cyclegan"],
     ]
-    other = run(tmp_path / "other", "chest")
+    other = run(tmp_path / "other", overlays="chest", **translator)
     assert other.returncode != 0
-    assert "the translator makes radiographs of x2ct plastimatch x2ct head" in other.stderr.splitlines()[-1]
+    assert "geometry 'x2ct' instead of 'chest'" in other.stderr.splitlines()[-1]
     assert not (tmp_path / "other" / "style.csv").exists()
+    larger = run(tmp_path / "larger", radiograph_size=128, **translator)
+    assert "was trained on films of 64 pixels, these have 128" in larger.stderr.splitlines()[-1]
     unknown = run(tmp_path / "unknown", embedding=tmp_path / "none.pth")
     assert unknown.returncode != 0
     assert "none.pth: holds no weights of a DenseNet-121" in unknown.stderr.splitlines()[-1]
-    many = run(tmp_path / "many", "augmented", renderings=2, cyclegan=None)
+    many = run(tmp_path / "many", overlays="augmented", renderings=2)
     assert many.returncode == 0, many.stderr[-2000:]
     assert "- renderings of each CT: 2" in many.stdout
 
@@ -173,7 +178,7 @@ def test_translators_are_measured_by_the_command(root, tiny_cohort, bundle_verb_
 @pytest.mark.parametrize("method", METHODS)
 def test_two_processes_train_a_translator(root, tiny_cohort, film_dir, tmp_path, method):
     """That they equal one is shown in tests/engines; here the overlay runs, and one of them writes."""
-    files = [str(config(root, method)), str(root / "bundle" / "configs" / f"multi_gpu_{method}.json")]
+    files = configs(root, method, f"multi_gpu_{method}")
     options = {
         "film_dir": film_dir,
         "dataset_dir": tiny_cohort,

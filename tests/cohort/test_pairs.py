@@ -36,7 +36,7 @@ def test_two_files_are_one_case():
         radiograph_pairs(pa="a.png")
 
 
-def test_names_tell_who_belongs_to_whom(tmp_path):
+def test_files_are_grouped_by_name(tmp_path):
     touch(
         tmp_path, "smith_pa.png", "smith_lateral.jpg", "jones-PA.tif", "jones-LAT.tif", "x1/frontal.png", "x1/side.png"
     )
@@ -48,32 +48,32 @@ def test_names_tell_who_belongs_to_whom(tmp_path):
     }
 
 
-def test_tags_tell_it_where_names_do_not_and_nothing_of_them_is_named(tmp_path):
+def test_files_without_a_view_in_their_name_are_grouped_by_tags_and_numbered(tmp_path):
     for number, (study, view) in enumerate([("1.9.2", "PA"), ("1.9.1", "LL"), ("1.9.1", "PA"), ("1.9.2", "RL")]):
         header(tmp_path / f"IM{number}.dcm", study, view)
     assert of(radiograph_pairs(tmp_path)) == {"study_001": ["IM0.dcm", "IM3.dcm"], "study_002": ["IM2.dcm", "IM1.dcm"]}
 
 
-def test_what_neither_name_nor_tags_tell_is_named_and_left_out(tmp_path, caplog):
+def test_a_film_of_unknown_view_is_left_out_with_a_warning(tmp_path, caplog):
     touch(tmp_path, "smith_pa.png", "smith_lateral.png", "scan7.png", "README", "notes.txt")
     for name, study, view in (("IM0.dcm", "1.9.1", ""), ("IM1", "1.9.1", "OBLIQUE"), ("DICOMDIR", "1.9.1", "")):
         header(tmp_path / name, study, view)
     assert of(radiograph_pairs(tmp_path)) == {"smith": ["smith_pa.png", "smith_lateral.png"]}
     said = [record.getMessage() for record in caplog.records if record.name == "x2ct.cohort"]
     for name, message in zip(("IM0.dcm", "IM1", "scan7.png"), said, strict=True):
-        assert f"left out: {tmp_path / name}: neither its name nor DICOM tags tell its case and view" in message
+        assert f"left out: {tmp_path / name}: neither its name nor DICOM tags give its case and view" in message
         assert "CASE_pa, CASE_lateral, or give two by --pa and --lateral" in message
         assert "Muster" not in message
 
 
-def test_a_folder_of_films_of_which_nothing_tells_the_view_is_refused_and_says_so(tmp_path):
+def test_a_folder_of_films_of_unknown_view_is_refused(tmp_path):
     for number in range(3):
         header(tmp_path / f"IM{number}.dcm", "1.9.1", "")
-    with pytest.raises(InputError, match=r"tell the view \(3 left out, such as IM0.dcm\); name such files CASE_pa"):
+    with pytest.raises(InputError, match=r"give the view \(3 left out, such as IM0.dcm\); name such files CASE_pa"):
         radiograph_pairs(tmp_path)
 
 
-def test_a_film_that_is_missing_or_there_twice_is_a_problem_of_its_case_alone(tmp_path):
+def test_a_film_that_is_missing_or_duplicated_is_a_problem_of_its_case_alone(tmp_path):
     touch(tmp_path, "a_pa.png", "a_lateral.png", "b_pa.png", "c_pa.png", "c_frontal.png", "c_lateral.png")
     problems = {item["case"]: item.get("problem") for item in radiograph_pairs(tmp_path)}
     assert problems["a"] is None
@@ -86,5 +86,5 @@ def test_folders_without_films_are_refused(tmp_path):
     with pytest.raises(InputError, match="there is no such folder"):
         radiograph_pairs(tmp_path / "absent")
     touch(tmp_path, "notes.txt")
-    with pytest.raises(InputError, match="holds no radiographs whose name or DICOM tags tell"):
+    with pytest.raises(InputError, match="holds no radiographs whose name or DICOM tags give"):
         radiograph_pairs(tmp_path)

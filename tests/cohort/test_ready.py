@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, RandScaleIntensityd
 
 from cohort import cached_dataset, ready_manifest, split_cohort
-from cohort.generate import write_phantoms
+from cohort.phantoms import write_phantoms
 from conventions import InputError
 from transforms import ReadVolumed
 
@@ -25,7 +25,7 @@ def test_a_folder_of_cts_is_split_by_patient_once(tmp_path, caplog):
     write_cts(tmp_path, "smith__one", "smith__two", "jones", "miller", "baker")
     with caplog.at_level(logging.INFO, logger="x2ct.cohort"):
         manifest = ready_manifest(tmp_path)
-    assert "by patient, whom the file names tell" in caplog.text
+    assert "by patient, recognised by file name" in caplog.text
     cases = json.loads(manifest.read_text())["cases"]
     assert {case["fold"] for case in cases} == {"train", "validation", "test"}
     assert len({case["fold"] for case in cases if case["patient"] == "smith"}) == 1
@@ -34,14 +34,14 @@ def test_a_folder_of_cts_is_split_by_patient_once(tmp_path, caplog):
     assert manifest.stat().st_mtime_ns == before
 
 
-def test_a_manifest_that_is_there_is_kept(tmp_path):
+def test_an_existing_manifest_is_kept(tmp_path):
     write_cts(tmp_path, "a", "b", "c")
     written = split_cohort(tmp_path, test=1, validation=1, seed=7)
     assert ready_manifest(tmp_path) == written
     assert json.loads(written.read_text())["seed"] == 7
 
 
-def test_a_list_says_who_is_who(tmp_path):
+def test_patients_may_be_listed(tmp_path):
     write_cts(tmp_path / "cts", "a", "b", "c", "d")
     listed = {"p": ["a.nii.gz", "b.nii.gz"], "q": ["c.nii.gz"], "r": ["d.nii.gz"]}
     (tmp_path / "list.json").write_text(json.dumps(listed))
@@ -49,13 +49,12 @@ def test_a_list_says_who_is_who(tmp_path):
     assert {case["patient"] for case in cases} == set(listed)
 
 
-def test_without_a_folder_there_are_phantoms(tmp_path, monkeypatch):
-    monkeypatch.setattr("cohort.ready.write_phantoms", lambda folder, cases: write_phantoms(folder, cases, size=16))
+def test_without_a_folder_there_are_phantoms(tmp_path):
     manifest = ready_manifest(tmp_path / "cohort", phantom_folder=tmp_path / "cohort", phantoms=3)
     assert [case["case"] for case in json.loads(manifest.read_text())["cases"]] == [f"phantom_000{i}" for i in range(3)]
 
 
-def test_a_folder_that_was_named_and_is_not_there_is_refused(tmp_path):
+def test_a_named_folder_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"absent: there is no such cohort; give --dataset_dir"):
         ready_manifest(tmp_path / "absent", phantom_folder=tmp_path / "cohort")
     with pytest.raises(InputError, match=r"holds no CT file"):

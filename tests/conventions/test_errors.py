@@ -36,10 +36,16 @@ def test_other_errors_are_left_alone():
     assert input_error_in(RuntimeError("out of memory")) is None
 
 
-@pytest.mark.parametrize(("raised", "told"), [("InputError('no such file')", True), ("KeyError('x')", False)])
-def test_a_program_ends_on_one_sentence(root, raised, told):
+@pytest.mark.parametrize(
+    ("raised", "in_a_sentence"),
+    [
+        pytest.param("InputError('no such file')", True, id="input-error"),
+        pytest.param("KeyError('x')", False, id="other-error"),
+    ],
+)
+def test_a_program_ends_on_one_sentence(root, raised, in_a_sentence):
     code = f"from conventions import *; report_input_errors(); raise RuntimeError('wrapped') from {raised}"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 1
-    assert (done.stderr == "Error: no such file\n") is told
-    assert ("Traceback" in done.stderr) is not told
+    assert (done.stderr == "Error: no such file\n") is in_a_sentence
+    assert ("Traceback" in done.stderr) is not in_a_sentence

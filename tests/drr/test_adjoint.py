@@ -130,7 +130,7 @@ def test_second_derivatives_in_the_geometry_are_refused():
     geometry.requires_grad_()
     image = project(random(1, 1, *grid.shape), grid, geometry, detector_shape=(4, 5))
     (slope,) = torch.autograd.grad((image**2).sum(), geometry, create_graph=True)
-    with pytest.raises(NotImplementedError, match="differentiate once in the views"):
+    with pytest.raises(NotImplementedError, match="differentiate once"):
         slope.sum().backward()
 
 

@@ -15,7 +15,17 @@ import pytest
 import torch
 
 from cohort import thorax_phantom
-from drr import X2CT_ISOCENTRE_SLIP, ConeBeam, ParallelBeam, VolumeGrid, geometry_tensor, hu_to_mu, preset, project
+from drr import (
+    X2CT_ISOCENTRE_SLIP,
+    Acquisition,
+    ConeBeam,
+    ParallelBeam,
+    VolumeGrid,
+    geometry_tensor,
+    hu_to_mu,
+    preset,
+    project,
+)
 from tests.drr_phantom import turned
 from transforms import ReadVolume, ResampleToGrid
 
@@ -109,7 +119,11 @@ def test_itk_on_a_phantom(name, device):
 def test_itk_on_real_cts(name, device, real_data):
     files = sorted((real_data / "ct").glob("*.nii.gz"))
     for file in (files[0], files[-1]):
-        assert_itk_agrees(ResampleToGrid(GRID)(ReadVolume()(file))[0].as_tensor().double(), name, device)
+        assert_itk_agrees(
+            ResampleToGrid(Acquisition(grid=GRID, anchor="centre"))(ReadVolume()(file))[0].as_tensor().double(),
+            name,
+            device,
+        )
 
 
 @pytest.mark.parametrize("backend", ["reference", "auto"])

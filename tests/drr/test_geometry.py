@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -49,25 +50,34 @@ def test_repr_rebuilds_the_view():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: preset("xray"), "unknown geometry 'xray'"),
-        (lambda: ConeBeam.pa(sdd=500, sod=600), "sod must lie between 0 and sdd"),
-        (lambda: ConeBeam.pa(sdd=500, sod=400, detector_size=-1), "detector_size must be positive"),
-        (lambda: ConeBeam.lateral(detector_side="up", sdd=2, sod=1), "'left' or 'right'"),
-        (lambda: VolumeGrid((4, 4), 1.0), "three positive integers"),
-        (lambda: VolumeGrid((4, 4, 4), 0.0), "positive numbers"),
-        (
+        pytest.param(lambda: preset("xray"), "unknown geometry 'xray'", id="unknown-preset"),
+        pytest.param(lambda: ConeBeam.pa(sdd=500, sod=600), "sod must lie between 0 and sdd", id="sod-beyond-sdd"),
+        pytest.param(
+            lambda: ConeBeam.pa(sdd=500, sod=400, detector_size=-1),
+            "detector_size must be positive",
+            id="negative-detector",
+        ),
+        pytest.param(
+            lambda: ConeBeam.lateral(detector_side="up", sdd=2, sod=1), "'left' or 'right'", id="lateral-without-a-side"
+        ),
+        pytest.param(lambda: VolumeGrid((4, 4), 1.0), "three positive integers", id="grid-of-two-axes"),
+        pytest.param(lambda: VolumeGrid((4, 4, 4), 0.0), "positive numbers", id="grid-without-spacing"),
+        pytest.param(
             lambda: ConeBeam(source=(0, 0, 0), detector_centre=(0, 9, 0), column_step=(1, 0, 0), row_step=(2, 0, 0)),
             "span a plane",
+            id="parallel-steps",
         ),
-        (
+        pytest.param(
             lambda: ConeBeam(source=(5, 9, 0), detector_centre=(0, 9, 0), column_step=(1, 0, 0), row_step=(0, 0, -1)),
             "in the plane of the detector",
+            id="source-in-the-detector",
         ),
-        (
+        pytest.param(
             lambda: ConeBeam(
                 source=(math.nan, 9, 0), detector_centre=(0, 9, 0), column_step=(1, 0, 0), row_step=(0, 0, -1)
             ),
             "three finite numbers",
+            id="nan",
         ),
     ],
 )
@@ -102,20 +112,21 @@ def test_oblique_angles_in_a_radiographers_words():
     )
 
 
-ANY = [
-    ConeBeam.pa(**CHEST),
-    ConeBeam.lateral(detector_side="right", **CHEST).moved((7, -8, 9)),
-    ConeBeam.oblique(angle=33, tilt=-11, **CHEST),
-    ConeBeam(
+VIEWS = {
+    "pa": ConeBeam.pa(**CHEST),
+    "lateral-moved": ConeBeam.lateral(detector_side="right", **CHEST).moved((7, -8, 9)),
+    "oblique": ConeBeam.oblique(angle=33, tilt=-11, **CHEST),
+    "detector-off-the-central-ray": ConeBeam(
         source=(0, 1500, 0),
-        detector_centre=(0, -300, 400),  # beside the foot of the perpendicular
+        detector_centre=(0, -300, 400),  # away from the foot of the perpendicular
         column_step=(3, 0, 0),
         row_step=(0, 0, -3),
         detector_shape=(43, 86),
     ),
-    ParallelBeam.oblique(angle=33, tilt=-11, detector_shape=(43, 86)),
-    ParallelBeam.pa(detector_shape=(43, 86)).moved((7, -8, 9)).mirrored(),
-]
+    "parallel-oblique": ParallelBeam.oblique(angle=33, tilt=-11, detector_shape=(43, 86)),
+    "parallel-mirrored": ParallelBeam.pa(detector_shape=(43, 86)).moved((7, -8, 9)).mirrored(),
+}
+ANY = pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
 
 
 def ray_through(view, row, column):
@@ -130,7 +141,7 @@ def ray_through(view, row, column):
     return np.array(view.source) + 0.7 * (pixel - view.source)
 
 
-@pytest.mark.parametrize("view", ANY)
+@ANY
 def test_points_appear_where_their_ray_ends(view):
     pixels = [(0, 0), (42, 85), (10.5, 20.25)]
     points = np.array([ray_through(view, *pixel) for pixel in pixels])
@@ -173,7 +184,7 @@ def test_magnification_and_field():
     assert ParallelBeam.pa(detector_size=320).field_at_isocentre == pytest.approx((320, 320))
 
 
-@pytest.mark.parametrize("view", ANY)
+@ANY
 def test_ray_support_is_the_line_integral_of_one(view):
     grid = VolumeGrid((30, 40, 50), (4.0, 3.0, 2.5))
     # A dense walk along each ray, counting steps inside the box.
@@ -198,33 +209,66 @@ def test_the_authors_slip_and_mirroring_are_numbers():
     assert lateral.moved((0, 0, 0)) == lateral
 
 
-@pytest.mark.parametrize("view", ANY)
+@ANY
 def test_every_repr_rebuilds_its_view(view):
     assert eval(repr(view)) == view
+
+
+def test_a_parallel_beam_keeps_its_own_direction():
+    """Scaling a unit vector to length 1 again may move its last bit, so that a view would not equal its copy."""
+    generator = np.random.default_rng(0)
+    for _ in range(1000):
+        view = ParallelBeam.oblique(angle=generator.uniform(-180, 180), tilt=generator.uniform(-60, 60))
+        assert dataclasses.replace(view) == view
+        assert np.linalg.norm(view.direction) == pytest.approx(1, abs=1e-14)
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: ConeBeam.pa(sdd=1e9, sod=1e8), "use ParallelBeam"),
-        (lambda: ConeBeam.pa(sdd=1800, sod=1500, detector_shape=(128,)), "two positive integers"),
-        (lambda: ConeBeam.pa(sdd=1800, sod=1500).project_points([[1, 2]]), r"shape \(N, 3\)"),
-        (lambda: ParallelBeam.lateral(detector_side="top"), "'left' or 'right'"),
-        (
+        pytest.param(lambda: ConeBeam.pa(sdd=1e9, sod=1e8), "use ParallelBeam", id="source-at-infinity"),
+        pytest.param(
+            lambda: ConeBeam.pa(sdd=1800, sod=1500, detector_shape=(128,)),
+            "two positive integers",
+            id="detector-of-one-number",
+        ),
+        pytest.param(
+            lambda: ConeBeam.pa(sdd=1800, sod=1500).project_points([[1, 2]]),
+            r"shape \(N, 3\)",
+            id="points-of-two-numbers",
+        ),
+        pytest.param(
+            lambda: ParallelBeam.lateral(detector_side="top"), "'left' or 'right'", id="parallel-lateral-without-a-side"
+        ),
+        pytest.param(
             lambda: ParallelBeam(
                 direction=(0, 0, 0), detector_centre=(0, 0, 0), column_step=(1, 0, 0), row_step=(0, 0, -1)
             ),
             "must not be zero",
+            id="no-direction",
         ),
-        (
+        pytest.param(
             lambda: ParallelBeam(
                 direction=(1, 0, 0), detector_centre=(0, 0, 0), column_step=(1, 0, 0), row_step=(0, 0, -1)
             ),
             "along the detector's plane",
+            id="rays-along-the-detector",
         ),
-        (lambda: ConeBeam.from_projection_matrix(np.zeros((4, 4)), sdd=1000), r"shape \(3, 4\)"),
-        (lambda: ConeBeam.from_projection_matrix(ANY[4].projection_matrix, sdd=1000), "no centre of projection"),
-        (lambda: ParallelBeam.from_projection_matrix(ANY[0].projection_matrix), r"last row \(0, 0, 0, w\)"),
+        pytest.param(
+            lambda: ConeBeam.from_projection_matrix(np.zeros((4, 4)), sdd=1000),
+            r"shape \(3, 4\)",
+            id="matrix-of-four-rows",
+        ),
+        pytest.param(
+            lambda: ConeBeam.from_projection_matrix(VIEWS["parallel-oblique"].projection_matrix, sdd=1000),
+            "no centre of projection",
+            id="affine-matrix-of-a-cone",
+        ),
+        pytest.param(
+            lambda: ParallelBeam.from_projection_matrix(VIEWS["pa"].projection_matrix),
+            r"last row \(0, 0, 0, w\)",
+            id="cone-matrix-of-parallel-rays",
+        ),
     ],
 )
 def test_other_contradictions_are_refused(make, words):

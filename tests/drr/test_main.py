@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from conventions import InputError
+from conventions import DRR_STATEMENT, InputError, read_mark
 from drr import ConeBeam, VolumeGrid, from_dicom_tags, hu_to_mu, preset, project, to_film
 from drr.__main__ import render
+from transforms import ReadRadiograph
 
 AFFINE = np.diag([-2.5, -2.5, 2.5, 1.0])  # LPS axes: x to the left, y to the back
 AFFINE[:3, 3] = [50, 60, -70]
@@ -29,11 +30,11 @@ def pixels(path):
 
 
 def test_pixels_are_those_of_the_projector(tmp_path, ct, asymmetric_thorax):
-    render(str(ct), str(tmp_path / "out"), curve="bone", film="film", detector_shape="48,40")
+    render(str(ct), str(tmp_path / "out"), curve="bone", film_style="logistic", detector_shape="48,40")
     # RAS (x, y, z) to (D, H, W): to the feet, the back and the left.
     volume_hu = torch.from_numpy(asymmetric_thorax[::-1, ::-1, ::-1].transpose(2, 1, 0).copy())
     mu = hu_to_mu(volume_hu, "bone")[None, None]
-    expected = to_film(project(mu, VolumeGrid((60, 60, 60), 2.5), preset("chest", (48, 40))), "film")[0]
+    expected = to_film(project(mu, VolumeGrid((60, 60, 60), 2.5), preset("chest", (48, 40))), "logistic")[0]
     for name, image in zip(("pa", "lateral"), expected.numpy(), strict=True):
         np.testing.assert_allclose(pixels(tmp_path / "out" / f"{name}.png"), image, atol=2e-5)
         nifti = nibabel.load(tmp_path / "out" / f"{name}.nii.gz").get_fdata()
@@ -62,7 +63,7 @@ def test_sidecar_and_dicom_tell_the_geometry(tmp_path, ct):
     view = preset("x2ct", (32, 32))[1]
     assert ConeBeam(**sidecar["view"]) == view
     assert sidecar["ct"] == "ct.nii.gz"
-    assert [sidecar[key] for key in ("geometry", "curve", "film")] == ["x2ct", "water", "linear"]
+    assert [sidecar[key] for key in ("geometry", "curve", "film_style")] == ["x2ct", "water", "linear"]
     assert "not acquired" in sidecar["statement"].lower()
     assert len(sidecar["assumed"]) == 3
     centre_lps = np.array([-50, -60, -70]) + 2.5 * 29.5
@@ -77,11 +78,24 @@ def test_sidecar_and_dicom_tell_the_geometry(tmp_path, ct):
     assert dataset.ViewPosition == "RL"
     assert dataset.PatientOrientation == ["P", "F"]
     assert "curve water" in dataset.DerivationDescription
+    assert dataset.DerivationDescription.startswith(DRR_STATEMENT)
     assert "ct.nii" not in str(dataset)
     oblique = pydicom.dcmread(tmp_path / "out" / "oblique_45.dcm")
     assert oblique.PatientOrientation == ["LP", "F"]
     assert "ViewPosition" not in oblique
     assert oblique.StudyInstanceUID == dataset.StudyInstanceUID
+
+
+def test_every_file_says_what_made_it(tmp_path, ct):
+    render(str(ct), str(tmp_path / "out"), views="right_lateral", detector_shape=16)
+    with Image.open(tmp_path / "out" / "right_lateral.png") as image:
+        mark = read_mark(image.text["X2CT"])
+    assert (mark.kind, mark.made_of, mark.view) == ("computed_radiograph", "ct", "right_lateral")
+    assert (mark.geometry, mark.curve, mark.film_style) == ("chest", "water", "linear")
+    for suffix in (".png", ".nii.gz", ".dcm"):
+        film = ReadRadiograph("lateral")(tmp_path / "out" / f"right_lateral{suffix}")
+        assert film.meta["computed"] == mark
+        assert not film.meta["record"].doubts
 
 
 def test_an_image_of_itk_gives_the_same(tmp_path, ct, asymmetric_thorax):
@@ -104,7 +118,7 @@ def test_the_grid_holds_the_whole_scan(tmp_path, write_ct, asymmetric_thorax):
     seen = pixels(tmp_path / "own" / "parallel_pa.png") > 0
     height, width = np.array(sidecar["field_at_isocentre_mm"]) * [seen.any(axis=1).mean(), seen.any(axis=0).mean()]
     assert height == pytest.approx(60 * 4, abs=10)
-    assert width == pytest.approx(44 * 2.5, abs=10)  # the body; the air beside it shows nothing
+    assert width == pytest.approx(44 * 2.5, abs=10)  # the body; the air next to it shows nothing
     render(str(path), str(tmp_path / "coarse"), views="parallel_pa", detector_shape=64, spacing=5)
     assert json.loads((tmp_path / "coarse" / "parallel_pa.json").read_text())["spacing_mm"] == 5
     difference = pixels(tmp_path / "coarse/parallel_pa.png") - pixels(tmp_path / "own/parallel_pa.png")
@@ -127,25 +141,29 @@ def test_a_second_run_keeps_the_first(tmp_path, ct):
     ]
 
 
-BAD = {
-    "unknown view 'front'": {"views": "pa,front"},
-    "no view is asked for": {"views": ""},
-    "unknown geometry": {"preset": "abdomen"},
-    "unknown attenuation curve": {"curve": "steel"},
-    "unknown film style": {"film": "sepia"},
-    "--angles must be numbers": {"angles": "45,left"},
-    "--spacing must be positive": {"spacing": 0},
-    "--spacing must be numbers": {"spacing": "fine"},
-    "--detector_shape must be numbers": {"detector_shape": "large"},
-    "detector_shape must be two positive integers": {"detector_shape": ""},
-    "detector_shape must be two positive integers .rows, columns., got .1, 2, 3.": {"detector_shape": (1, 2, 3)},
-    "is not to be had here": {"device": "cuda:99"},
-}
-
-
-@pytest.mark.parametrize(("sentence", "options"), BAD.items(), ids=lambda v: str(v))
-def test_bad_options_end_in_a_sentence(tmp_path, ct, sentence, options):
-    with pytest.raises(InputError, match=sentence):
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param({"views": "pa,front"}, "unknown view 'front'", id="view"),
+        pytest.param({"views": ""}, "no view is asked for", id="no view"),
+        pytest.param({"preset": "abdomen"}, "unknown geometry", id="preset"),
+        pytest.param({"curve": "steel"}, "unknown attenuation curve", id="curve"),
+        pytest.param({"film_style": "sepia"}, "unknown film style", id="film style"),
+        pytest.param({"angles": "45,left"}, "--angles must be numbers", id="angles"),
+        pytest.param({"spacing": 0}, "--spacing must be positive", id="no spacing"),
+        pytest.param({"spacing": "fine"}, "--spacing must be numbers", id="spacing"),
+        pytest.param({"detector_shape": "large"}, "--detector_shape must be numbers", id="detector shape"),
+        pytest.param({"detector_shape": ""}, "shape must be two positive integers", id="no detector shape"),
+        pytest.param(
+            {"detector_shape": (1, 2, 3)},
+            r"shape must be two positive integers \(rows, columns\), got \(1, 2, 3\)",
+            id="three sides",
+        ),
+        pytest.param({"device": "cuda:99"}, "device 'cuda:99' is not", id="device"),
+    ],
+)
+def test_bad_options_end_in_a_sentence(tmp_path, ct, options, words):
+    with pytest.raises(InputError, match=words):
         render(str(ct), str(tmp_path / "out"), **options)
     assert not (tmp_path / "out").exists()
 

@@ -198,46 +198,114 @@ def test_a_marker_at_the_left_is_larger_in_the_lateral_of_x2ct_than_of_chest():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda mu, grid, views: project(mu[0], grid, views), r"shape \(B, 1, D, H, W\)"),
-        (lambda mu, grid, views: project(mu, VolumeGrid((4, 4, 5), 1.0), views), r"with the grid's \(4, 4, 5\)"),
-        (lambda mu, grid, views: project(mu, grid, views, backend="fast"), "unknown backend 'fast'"),
-        (lambda mu, grid, views: project(mu, grid, geometry_tensor(views)), "pass detector_shape"),
-        (lambda mu, grid, views: project(mu, grid, torch.zeros(2, 3)), r"\(B, views, 4, 3\)"),
-        (
+        pytest.param(
+            lambda mu, grid, views: project(mu[0], grid, views), r"shape \(B, 1, D, H, W\)", id="mu-of-four-axes"
+        ),
+        pytest.param(
+            lambda mu, grid, views: project(mu, VolumeGrid((4, 4, 5), 1.0), views),
+            r"with the grid's \(4, 4, 5\)",
+            id="another-grid",
+        ),
+        pytest.param(
+            lambda mu, grid, views: project(mu, grid, views, backend="fast"),
+            "unknown backend 'fast'",
+            id="unknown-backend",
+        ),
+        pytest.param(
+            lambda mu, grid, views: project(mu, grid, geometry_tensor(views)),
+            "pass detector_shape",
+            id="tensor-without-a-shape",
+        ),
+        pytest.param(
+            lambda mu, grid, views: project(mu, grid, torch.zeros(2, 3)), r"\(B, views, 4, 3\)", id="tensor-of-two-axes"
+        ),
+        pytest.param(
             lambda mu, grid, views: project(mu, grid, geometry_tensor(views).expand(3, -1, -1, -1), "auto", (2, 2)),
             "for 3 volumes, the batch holds 1",
+            id="tensor-of-another-batch",
         ),
-        (lambda mu, grid, views: project(mu, grid, [ConeBeam.pa(sdd=99, sod=1)]), "lies inside the volume"),
-        (
+        pytest.param(
+            lambda mu, grid, views: project(mu, grid, [ConeBeam.pa(sdd=99, sod=1)]),
+            "lies inside the volume",
+            id="source-inside",
+        ),
+        pytest.param(
             lambda mu, grid, views: project(mu, grid, [ConeBeam.pa(sdd=9, sod=5).moved((0, -300, 0))]),
             "lies behind the source",
+            id="detector-behind-the-source",
         ),
-        (
+        pytest.param(
             lambda mu, grid, views: project(mu, grid, [ConeBeam.pa(sdd=9, sod=2).moved((9, 0, 0))]),
             "reaches behind the source",
+            id="volume-behind-the-source",
         ),
-        (lambda mu, grid, views: project(mu[:0], grid, views), "mu is empty"),
-        (lambda mu, grid, views: project(mu.long(), grid, views), "must be floating point"),
-        (lambda mu, grid, views: project(mu.numpy(), grid, views), "must be a torch tensor, got ndarray"),
-        (lambda mu, grid, views: project(mu.to("meta"), grid, views), "lies on meta"),
-        (lambda mu, grid, views: project(mu + torch.nan, grid, views), "mu holds values that are not finite"),
-        (lambda mu, grid, views: project(mu + torch.inf, grid, views), "mu holds values that are not finite"),
-        (lambda mu, grid, views: project(mu, grid, []), "a list of one or more views"),
-        (lambda mu, grid, views: project(mu, grid, views[0]), "a list of one or more views"),
-        (lambda mu, grid, views: project(mu, grid, views, detector_shape=(5, 5)), "one detector shape"),
-        (lambda mu, grid, views: project(mu, grid, geometry_tensor(views), detector_shape=(5,)), "two positive"),
-        (lambda mu, grid, views: project(mu, grid, torch.zeros(1, 0, 4, 3)), r"\(B, views, 4, 3\)"),
-        (
+        pytest.param(lambda mu, grid, views: project(mu[:0], grid, views), "mu is empty", id="empty-batch"),
+        pytest.param(lambda mu, grid, views: project(mu.long(), grid, views), "must be floating point", id="integers"),
+        pytest.param(
+            lambda mu, grid, views: project(mu.numpy(), grid, views), "must be a torch tensor, got ndarray", id="numpy"
+        ),
+        pytest.param(lambda mu, grid, views: project(mu.to("meta"), grid, views), "lies on meta", id="meta-device"),
+        pytest.param(
+            lambda mu, grid, views: project(mu + torch.nan, grid, views),
+            "mu holds values that are not finite",
+            id="nan",
+        ),
+        pytest.param(
+            lambda mu, grid, views: project(mu + torch.inf, grid, views),
+            "mu holds values that are not finite",
+            id="infinity",
+        ),
+        pytest.param(lambda mu, grid, views: project(mu, grid, []), "a list of one or more views", id="no-views"),
+        pytest.param(
+            lambda mu, grid, views: project(mu, grid, views[0]), "a list of one or more views", id="a-bare-view"
+        ),
+        pytest.param(
+            lambda mu, grid, views: project(mu, grid, views, detector_shape=(5, 5)),
+            "one detector shape",
+            id="another-shape-than-the-views",
+        ),
+        pytest.param(
+            lambda mu, grid, views: project(mu, grid, geometry_tensor(views), detector_shape=(5,)),
+            "two positive",
+            id="shape-of-one-number",
+        ),
+        pytest.param(
+            lambda mu, grid, views: project(mu, grid, torch.zeros(1, 0, 4, 3)),
+            r"\(B, views, 4, 3\)",
+            id="tensor-of-no-views",
+        ),
+        pytest.param(
             lambda mu, grid, views: back_project(
                 torch.zeros(1, 2, 128, 128, requires_grad=True), grid, views, "reference"
             ),
             "no gradient with backend 'reference'",
+            id="gradient-of-the-reference",
         ),
-        (lambda mu, grid, views: back_project(torch.zeros(1, 3, 128, 128), grid, views), "hold 3 views"),
-        (lambda mu, grid, views: back_project(torch.zeros(1, 2, 64, 128), grid, views), r"\(64, 128\) pixels"),
-        (lambda mu, grid, views: back_project(torch.zeros(2, 128, 128), grid, views), r"\(B, views, rows, columns\)"),
-        (lambda mu, grid, views: back_project(torch.full((1, 2, 128, 128), torch.nan), grid, views), "not finite"),
-        (lambda mu, grid, views: project(mu, grid, [views[0], preset("chest", (5, 5))[1]]), "one detector shape"),
+        pytest.param(
+            lambda mu, grid, views: back_project(torch.zeros(1, 3, 128, 128), grid, views),
+            "hold 3 views",
+            id="images-of-more-views",
+        ),
+        pytest.param(
+            lambda mu, grid, views: back_project(torch.zeros(1, 2, 64, 128), grid, views),
+            r"\(64, 128\) pixels",
+            id="images-of-another-shape",
+        ),
+        pytest.param(
+            lambda mu, grid, views: back_project(torch.zeros(2, 128, 128), grid, views),
+            r"\(B, views, rows, columns\)",
+            id="images-of-three-axes",
+        ),
+        pytest.param(
+            lambda mu, grid, views: back_project(torch.full((1, 2, 128, 128), torch.nan), grid, views),
+            "not finite",
+            id="images-of-nan",
+        ),
+        pytest.param(
+            lambda mu, grid, views: project(mu, grid, [views[0], preset("chest", (5, 5))[1]]),
+            "one detector shape",
+            id="views-of-two-shapes",
+        ),
     ],
 )
 def test_bad_arguments(call, words):
@@ -246,11 +314,11 @@ def test_bad_arguments(call, words):
         call(torch.zeros(1, 1, 4, 4, 4), grid, preset("chest"))
 
 
-def test_a_view_beside_the_volume_is_warned_of_every_time_and_where_it_is_asked_for():
+def test_a_view_that_misses_the_volume_warns_the_caller_every_time():
     grid = VolumeGrid((4, 4, 4), 2.0)
     beside = ConeBeam.pa(sdd=1800, sod=1650).moved((300, 0, 0))
     for views in ([beside], [beside], geometry_tensor([beside])):
-        with pytest.warns(UserWarning, match="falls beside the detector") as caught:
+        with pytest.warns(UserWarning, match="misses the detector") as caught:
             image = project(torch.ones(1, 1, 4, 4, 4), grid, views, detector_shape=(128, 128))
         assert caught[0].filename == __file__
         assert not image.any()

@@ -1,20 +1,19 @@
-"""CycleGAN runs that are killed and go on, and two processes beside one."""
+"""CycleGAN runs that are killed and resumed, and two processes compared with one."""
 
 import pytest
 import torch
 
 from tests.cyclegan_runs import final, make_run
-from tests.engines.test_distributed import in_processes
-from tests.engines.test_resume import at_the_nth_rename, in_a_process_of_its_own, in_the_middle_of_the_nth_save
+from tests.processes import deaths, in_a_process_of_its_own, in_processes
 
 
-def train(folder, die=None, rank=0, world_size=1, make=make_run, **options):
+def train(folder, die=None, rank=0, make=make_run, **options):
     """A run in this process, and what it ends with, in a file."""
     if die is not None:
         die()
-    resume, trainer = make(folder, rank=rank, world_size=world_size, **options)
-    resume.run(trainer)
-    torch.save(final(resume), folder / f"final_{rank}.pt")
+    trainer = make(folder, **options)
+    trainer.run()
+    torch.save(final(trainer), folder / f"final_{rank}.pt")
 
 
 def ended(folder, rank=0):
@@ -33,9 +32,7 @@ def uninterrupted(tmp_path_factory):
     return ended(folder)
 
 
-@pytest.mark.parametrize(
-    "die", [*map(at_the_nth_rename, (1, 2, 3, 4, 5, 7, 9)), *map(in_the_middle_of_the_nth_save, (1, 2, 4))]
-)
+@pytest.mark.parametrize("die", deaths(renames=(1, 2, 3, 4, 5, 7, 9), saves=(1, 2, 4)))
 def test_a_run_killed_at_any_moment_ends_the_same_pools_included(tmp_path, uninterrupted, die):
     assert apart(tmp_path, die, dropout=0.5) != 0
     assert not (tmp_path / "final_0.pt").exists()
@@ -49,12 +46,12 @@ def test_a_run_killed_at_any_moment_ends_the_same_pools_included(tmp_path, unint
 
 def test_pools_matter_and_were_full(uninterrupted, tmp_path):
     """The comparison above would see a pool that was forgotten."""
-    resume, trainer = make_run(tmp_path, max_epochs=2, dropout=0.5)
-    resume.run(trainer)
+    trainer = make_run(tmp_path, max_epochs=2, dropout=0.5)
+    trainer.run()
     for pool in trainer.pools.values():
         assert len(pool.images) == 3
         pool.images.clear()
-    resume._save(trainer)
+    trainer.resume._save(trainer)
     assert apart(tmp_path, dropout=0.5) == 0
     name = "real_discriminator layers.0.conv.weight"
     assert not torch.equal(ended(tmp_path)[name], uninterrupted[name])
@@ -65,7 +62,7 @@ def assert_two_train_as_one(folder, tolerance, **options):
     alone, together = folder / "alone", folder / "together"
     alone.mkdir(), together.mkdir()
     options = {**options, "plain": True, "max_epochs": 1}
-    in_processes(lambda rank: train(together, rank=rank, world_size=2, batch=1, **options))
+    in_processes(lambda rank: train(together, rank=rank, batch=1, **options))
     train(alone, batch=2, **options)
     first, second, expected = ended(together, 0), ended(together, 1), ended(alone)
 
@@ -76,6 +73,8 @@ def assert_two_train_as_one(folder, tolerance, **options):
     torch.testing.assert_close(weights(first), weights(expected), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulation_steps": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options", [pytest.param({}, id="every batch"), pytest.param({"accumulation_steps": 2}, id="accumulated")]
+)
 def test_two_processes_train_as_one_with_the_batch_of_both(tmp_path, options):
     assert_two_train_as_one(tmp_path, 1e-8, **options)

@@ -1,4 +1,4 @@
-"""CycleGAN's training beside the official one, and what a run needs besides."""
+"""CycleGAN's training compared with the official one, and what a run needs besides."""
 
 import random
 
@@ -9,7 +9,8 @@ from ignite.engine import Events
 from torch.utils.data import DataLoader
 
 from conventions import InputError
-from engines import CycleGANTrainer, ExponentialAverage, ImagePool, PolarityCheck
+from engines import CycleGANTrainer, ExponentialAverage, ImagePool
+from handlers import PolarityCheck
 from losses import CycleLoss, LSGANLoss
 from networks import PatchDiscriminator2D, ResnetGenerator, from_official
 from networks.convert import official_keys
@@ -180,7 +181,7 @@ def test_the_losses_are_the_official_ones(oracle):
 def test_half_precision_is_near_full_precision(tmp_path, precision):
     first = {}
     for kind in ("fp32", precision):
-        _, trainer = make_run(tmp_path / kind, max_epochs=1, precision=kind, epoch_length=1)
+        trainer = make_run(tmp_path / kind, max_epochs=1, precision=kind, epoch_length=1)
         trainer.run()
         names = ("loss", "cycle_real", "identity_drr", "adversarial_drr", "discriminator_drr")
         first[kind] = [float(trainer.state.output[name]) for name in names]

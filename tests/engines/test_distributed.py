@@ -1,32 +1,21 @@
-"""Two processes that train and evaluate together, beside one that does it alone."""
+"""Two processes that train and evaluate together, compared with one that does it alone."""
 
 import json
-import os
-import socket
-import sys
-import traceback
 
+import ignite.distributed as idist
 import pytest
 import torch
-import torch.distributed as dist
 from monai.data import CacheDataset, DataLoader
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cohort import EpochSampler, share_of_process
 from conventions import InputError
-from engines import (
-    Adversary,
-    ExponentialAverage,
-    ModelSaver,
-    Resume,
-    SummaryWriter,
-    X2CTEvaluator,
-    X2CTTrainer,
-    join_processes,
-)
+from engines import Adversary, ConstantThenLinear, ExponentialAverage, X2CTEvaluator, X2CTTrainer, join_processes
+from handlers import EvaluationSummary, ModelSaver, Resume
 from losses import FeatureMatchingLoss, LSGANLoss, WeightedLosses
 from metrics import volume_metrics
+from tests.processes import in_processes
 from transforms import UnitToHUd
 
 CASES = 8
@@ -37,7 +26,11 @@ class Cases(torch.utils.data.Dataset):
 
     def __getitem__(self, place):
         generator = torch.Generator().manual_seed(100 * place[0] + place[1])
-        return {"image": torch.rand(2, 4, 4, generator=generator), "label": torch.rand(1, 4, 4, 4, generator=generator)}
+        return {
+            "image": torch.rand(2, 4, 4, generator=generator),
+            "label": torch.rand(1, 4, 4, 4, generator=generator),
+            "geometry": torch.zeros(2, 4, 3),
+        }
 
 
 class Tiny(nn.Module):
@@ -49,12 +42,19 @@ class Tiny(nn.Module):
         self.tail = nn.Sequential(nn.Linear(16, 64), nn.Unflatten(1, (1, 4, 4, 4)))
         self.tail_of_view = nn.Sequential(nn.Linear(16, 64), nn.Unflatten(1, (1, 4, 4, 4)))
 
-    def forward(self, image):
+    def forward(self, image, geometry=None):
         return self.tail(self.body(image))
 
     def forward_with_views(self, image):
         feature = self.body(image)
         return self.tail(feature), [self.tail_of_view(feature)]
+
+
+class Constant(nn.Module):
+    """A generator of volumes of one value, that of its image."""
+
+    def forward(self, image, geometry=None):
+        return image.reshape(-1, 1, 1, 1, 1).expand(-1, 1, 8, 8, 8)
 
 
 class Critic(nn.Module):
@@ -72,41 +72,11 @@ class Critic(nn.Module):
         return [hidden, self.layers[3](hidden)]
 
 
-def in_processes(work, count=2):
-    """Fork, join the processes as torchrun would have them, and let each do `work(rank)`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    children = []
-    for rank in range(count):
-        child = os.fork()
-        if child:
-            children.append(child)
-            continue
-        code = 1
-        try:
-            torch.set_num_threads(1)  # OpenMP does not survive a fork
-            group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "TORCHELASTIC_RUN_ID": "test"}
-            # In a SLURM job torchrun is one task, of which all its processes are told.
-            group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "SLURM_JOB_ID": 1, "SLURM_LOCALID": 0}
-            os.environ.update({key: str(value) for key, value in group.items()})
-            join_processes("cpu")
-            assert os.environ["LOCAL_RANK"] == str(rank)
-            work(rank)
-            dist.destroy_process_group()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * count
-
-
-def make_run(folder, rank=0, world_size=1, max_epochs=2, batch=4, auxiliary=False, matching=False, accumulation=1):
+def make_run(folder, max_epochs=2, batch=4, auxiliary=False, matching=False, accumulation=1):
     """All that train.json and multi_gpu_train.json wire, small; `batch` is that of all processes."""
     torch.manual_seed(0)
     network, critic = Tiny(), Critic()
+    world_size = idist.get_world_size()
     if world_size > 1:
         network = DistributedDataParallel(network, find_unused_parameters=True)
         critic = DistributedDataParallel(critic)
@@ -115,37 +85,40 @@ def make_run(folder, rank=0, world_size=1, max_epochs=2, batch=4, auxiliary=Fals
     critic_optimizer = torch.optim.SGD(critic.parameters(), 0.1, momentum=0.9)
     feature_matching = {"feature_matching_loss": FeatureMatchingLoss(), "feature_matching_weight": 1.0}
     adversary = Adversary(
-        critic, critic_optimizer, LSGANLoss(), weight=1.0, warmup_steps=1, **(feature_matching if matching else {})
+        critic,
+        critic_optimizer,
+        LSGANLoss(),
+        weight=1.0,
+        warmup_steps=1,
+        lr_scheduler=ConstantThenLinear(critic_optimizer, 1, 3),
+        **(feature_matching if matching else {}),
     )
     ema = ExponentialAverage(network)
-    saver = ModelSaver(folder, ema.module, {}, write=rank == 0)
-    parts = {"network": network, "optimizer": optimizer, "adversary": adversary, "ema": ema, "saver": saver}
-    resume = Resume(folder, parts, {"world_size": world_size}, "latest", write=rank == 0)
-    sampler = EpochSampler(CASES, 0, rank, world_size)
-    trainer = X2CTTrainer(
+    saver = ModelSaver(folder, ema.module, {})
+    return X2CTTrainer(
         device="cpu",
         max_epochs=max_epochs,
-        train_data_loader=DataLoader(Cases(), batch_size=batch // world_size, sampler=sampler),
+        train_data_loader=DataLoader(Cases(), batch_size=batch // world_size, sampler=EpochSampler(CASES, 0)),
         network=network,
         optimizer=optimizer,
         loss_function=WeightedLosses({"reconstruction": {"loss": nn.MSELoss(), "weight": 1.0}}),
         adversary=adversary,
         auxiliary_loss=nn.MSELoss(),
         auxiliary_weight=1.0 if auxiliary else 0.0,
+        lr_scheduler=ConstantThenLinear(optimizer, 1, 3),
         ema=ema,
         accumulation_steps=accumulation,
         decollate=False,
-        train_handlers=[resume],
+        resume=Resume(folder, {"world_size": world_size}, "latest", {"saver": saver}),
     )
-    return resume, trainer
 
 
-def train(folder, rank=0, world_size=1, **options):
+def train(folder, rank=0, **options):
     """A run, and what it ends with on this process."""
-    resume, trainer = make_run(folder, rank, world_size, **options)
-    resume.run(trainer)
-    final = {name: resume.parts[name].state_dict() for name in ("network", "ema")}
-    final["critic"] = resume.parts["adversary"].state_dict()["discriminator"]
+    trainer = make_run(folder, **options)
+    trainer.run()
+    final = {name: trainer.parts[name].state_dict() for name in ("network", "ema")}
+    final["critic"] = trainer.parts["adversary"].state_dict()["discriminator"]
     torch.save(final, folder / f"final_{rank}.pt")
     return final
 
@@ -160,13 +133,18 @@ def flat(final):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"batch": 2, "accumulation": 2}, {"batch": 2, "accumulation": 3}, {"auxiliary": True}, {"matching": True}],
-    ids=str,
+    [
+        pytest.param({}, id="every batch"),
+        pytest.param({"batch": 2, "accumulation": 2}, id="accumulated"),
+        pytest.param({"batch": 2, "accumulation": 3}, id="accumulated with a rest"),
+        pytest.param({"auxiliary": True}, id="auxiliary loss"),
+        pytest.param({"matching": True}, id="feature matching"),
+    ],
 )
 def test_two_processes_train_as_one_with_the_batch_of_both(tmp_path, options):
     expected = flat(train(tmp_path / "alone", **options))
     together = tmp_path / "together"
-    in_processes(lambda rank: train(together, rank, 2, **options))
+    in_processes(lambda rank: train(together, rank, **options))
     first, second = map(flat, finals(together))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     torch.testing.assert_close(first, expected, rtol=0, atol=1e-6)
@@ -177,36 +155,41 @@ def test_two_processes_train_as_one_with_the_batch_of_both(tmp_path, options):
     assert moved == start.keys() - unused
 
 
-def test_both_go_on_from_the_file_of_the_first(tmp_path):
+def test_both_resume_from_the_file_of_the_first(tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    in_processes(lambda rank: train(whole, rank, 2, max_epochs=4))
-    in_processes(lambda rank: train(stopped, rank, 2, max_epochs=2))
+    in_processes(lambda rank: train(whole, rank, max_epochs=4))
+    in_processes(lambda rank: train(stopped, rank, max_epochs=2))
     content = torch.load(stopped / "resume.pt", weights_only=True)
     assert content["parts"]["network"].keys() == Tiny().state_dict().keys()
     assert content["parts"]["adversary"]["discriminator"].keys() == Critic().state_dict().keys()
-    in_processes(lambda rank: train(stopped, rank, 2, max_epochs=4))
+    in_processes(lambda rank: train(stopped, rank, max_epochs=4))
     torch.testing.assert_close([flat(f) for f in finals(stopped)], [flat(f) for f in finals(whole)], rtol=0, atol=0)
     files = {"resume.pt", "resume_previous.pt", "final_0.pt", "final_1.pt"}
     assert {path.name for path in stopped.iterdir()} == files
-    with pytest.raises(InputError, match="of a run with world_size 2, this one has 1"):
+    with pytest.raises(InputError, match="belongs to a run with world_size 2, this one has 1"):
         train(stopped)
 
 
-def evaluate(folder, cases, rank=0, world_size=1):
+def evaluate(folder, cases, rank=0):
     """An evaluation of noise, and the metrics that this process knows."""
     generator = torch.Generator().manual_seed(0)
     data = [
-        {"case": f"case {i}", "image": torch.full((1,), i / 10), "label": torch.rand(1, 8, 8, 8, generator=generator)}
+        {
+            "case": f"case {i}",
+            "image": torch.full((1,), i / 10),
+            "label": torch.rand(1, 8, 8, 8, generator=generator),
+            "geometry": torch.zeros(1, 4, 3),
+        }
         for i in range(cases)
     ]
-    network = nn.Sequential(nn.Unflatten(1, (1, 1, 1, 1)), nn.Upsample(8))
+    network = Constant()
     evaluator = X2CTEvaluator(
         device="cpu",
-        val_data_loader=DataLoader(CacheDataset(share_of_process(data, rank, world_size), progress=False)),
+        val_data_loader=DataLoader(CacheDataset(share_of_process(data), progress=False)),
         network=network,
         postprocessing=UnitToHUd(("pred", "label")),
         key_val_metric=volume_metrics(),
-        val_handlers=[SummaryWriter(folder, write=rank == 0), ModelSaver(folder, network, {}, write=rank == 0)],
+        val_handlers=[EvaluationSummary(folder), ModelSaver(folder, network, {})],
     )
     evaluator.run()
     (folder / f"metrics_{rank}.json").write_text(json.dumps(evaluator.state.metrics))
@@ -217,7 +200,7 @@ def test_two_processes_evaluate_as_one_however_many_cases_there_are(tmp_path, ca
     alone, together = tmp_path / "alone", tmp_path / "together"
     alone.mkdir(), together.mkdir()
     evaluate(alone, cases)
-    in_processes(lambda rank: evaluate(together, cases, rank, 2))
+    in_processes(lambda rank: evaluate(together, cases, rank))
     for name in ("summary.json", "cases.csv", "metrics_0.json"):
         assert (together / name).read_text() == (alone / name).read_text()
     assert (together / "metrics_1.json").read_text() == (alone / "metrics_0.json").read_text()
@@ -232,7 +215,7 @@ def test_what_torchrun_did_not_start_is_refused():
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
-    with pytest.raises(InputError, match="device 'cuda:99' is not to be had here"):
+    with pytest.raises(InputError, match="device 'cuda:99' is not"):
         join_processes("cuda:99")
 
 

@@ -1,21 +1,37 @@
-import csv
-import json
+"""Predictions and controls of an evaluation."""
 
 import pytest
 import torch
+from ignite.engine import Events
+from monai.engines.utils import default_prepare_batch
 from torch import nn
 
 from conventions import expand_views
-from engines import SummaryWriter, X2CTEvaluator
+from engines import X2CTEvaluator
 from metrics import volume_metrics
 from transforms import UnitToHUd
 
 
 class FirstView(nn.Module):
-    """Predicts the PA, repeated along its rays."""
+    """Predicts the PA, repeated along its rays, and remembers the views it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.given = []
 
     def forward(self, image, geometry=None):
+        self.given.append(geometry)
         return expand_views(image, image.shape[-1])[:, :1]
+
+
+class Keep:
+    """Keeps the outputs of all batches."""
+
+    def __init__(self):
+        self.outputs = []
+
+    def attach(self, engine):
+        engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: self.outputs.extend(e.state.output))
 
 
 @pytest.fixture
@@ -24,7 +40,9 @@ def batches():
     return [
         {
             "image": torch.rand(1, 2, 8, 8),
+            "geometry": torch.rand(1, 2, 4, 3),
             "other_image": torch.rand(1, 2, 8, 8),
+            "other_geometry": torch.rand(1, 2, 4, 3),
             "label": torch.rand(1, 1, 8, 8, 8),
             "case": [f"case_{i}"],
         }
@@ -32,46 +50,49 @@ def batches():
     ]
 
 
-def test_prediction_beside_mean_and_shuffled(batches, tmp_path):
+def test_prediction_and_controls_are_measured_alike(batches):
     keys = ["pred", "mean_volume", "shuffled_input"]
     mean = torch.full((1, 8, 8, 8), 0.5)
-    X2CTEvaluator(
+    evaluator = X2CTEvaluator(
         "cpu",
         batches,
         FirstView(),
         mean_volume=mean,
         postprocessing=UnitToHUd([*keys, "label"]),
         key_val_metric=volume_metrics(keys),
-        val_handlers=[SummaryWriter(tmp_path, {"geometry": "x2ct"})],
-    ).run()
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["held_out_cases"] == ["case_0", "case_1", "case_2"]
-    assert set(summary["psnr_db"]) == {"prediction", "mean_volume", "shuffled_input"}
+    )
+    evaluator.run()
     network = FirstView()
     by_hand = {
-        "prediction": [(network(b["image"]) - b["label"]).abs().mean() * 2500 for b in batches],
-        "mean_volume": [(mean - b["label"]).abs().mean() * 2500 for b in batches],
-        "shuffled_input": [(network(b["other_image"]) - b["label"]).abs().mean() * 2500 for b in batches],
+        "mae_hu": [(network(b["image"]) - b["label"]).abs().mean() * 2500 for b in batches],
+        "mae_hu/mean_volume": [(mean - b["label"]).abs().mean() * 2500 for b in batches],
+        "mae_hu/shuffled_input": [(network(b["other_image"]) - b["label"]).abs().mean() * 2500 for b in batches],
     }
     for name, values in by_hand.items():
-        assert summary["mae_hu"][name] == pytest.approx(float(sum(values)) / 3, abs=2e-2)
-    rows = list(csv.DictReader((tmp_path / "cases.csv").open()))
-    assert [row["case"] for row in rows] == summary["held_out_cases"]
-    assert float(rows[1]["mae_hu/prediction"]) == pytest.approx(float(by_hand["prediction"][1]), abs=2e-2)
+        assert evaluator.state.metrics[name] == pytest.approx(float(sum(values)) / 3, abs=2e-2)
+
+
+def test_each_prediction_is_given_the_views_of_its_own_radiographs(batches):
+    network = FirstView()
+    X2CTEvaluator("cpu", batches, network).run()
+    expected = [batch[key] for batch in batches for key in ("geometry", "other_geometry")]
+    assert len(network.given) == 6
+    assert all(torch.equal(found, views) for found, views in zip(network.given, expected, strict=True))
+
+
+def test_a_network_of_the_radiographs_alone_is_evaluated_too(batches):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(128, 512), nn.Unflatten(1, (1, 8, 8, 8)))
+    keep = Keep()
+    X2CTEvaluator("cpu", batches, network, prepare_batch=default_prepare_batch, val_handlers=[keep]).run()
+    assert torch.equal(keep.outputs[0]["pred"], network(batches[0]["image"])[0])
+    assert torch.equal(keep.outputs[0]["shuffled_input"], network(batches[0]["other_image"])[0])
 
 
 def test_without_a_label_it_predicts(batches):
-    seen = []
     for batch in batches:
         del batch["label"], batch["other_image"]
-
-    class Keep:
-        def attach(self, engine):
-            from ignite.engine import Events
-
-            engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.extend(e.state.output))
-
-    X2CTEvaluator("cpu", batches, FirstView(), val_handlers=[Keep()]).run()
-    assert len(seen) == 3
-    assert set(seen[0]) == {"image", "pred"}
-    assert seen[0]["pred"].shape == (1, 8, 8, 8)
+    keep = Keep()
+    X2CTEvaluator("cpu", batches, FirstView(), val_handlers=[keep]).run()
+    assert len(keep.outputs) == 3
+    assert set(keep.outputs[0]) == {"image", "pred"}
+    assert keep.outputs[0]["pred"].shape == (1, 8, 8, 8)

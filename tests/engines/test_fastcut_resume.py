@@ -1,11 +1,11 @@
-"""FastCUT runs that are killed and go on, and two processes beside one."""
+"""FastCUT runs that are killed and resumed, and two processes compared with one."""
 
 import pytest
 import torch
 
 from tests.cyclegan_runs import make_fastcut_run
 from tests.engines.test_cyclegan_resume import apart, assert_two_train_as_one, ended
-from tests.engines.test_resume import at_the_nth_rename, in_the_middle_of_the_nth_save
+from tests.processes import deaths
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def uninterrupted(tmp_path_factory):
     return ended(folder)
 
 
-@pytest.mark.parametrize("die", [*map(at_the_nth_rename, (1, 2, 4)), in_the_middle_of_the_nth_save(2)])
+@pytest.mark.parametrize("die", deaths(renames=(1, 2, 4), saves=(2,)))
 def test_a_run_killed_at_any_moment_ends_the_same(tmp_path, uninterrupted, die):
     assert apart(tmp_path, die, make=make_fastcut_run, max_epochs=3) != 0
     assert not (tmp_path / "final_0.pt").exists()
@@ -26,7 +26,9 @@ def test_a_run_killed_at_any_moment_ends_the_same(tmp_path, uninterrupted, die):
     assert "projector layers.0.0.weight" in found
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulation_steps": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options", [pytest.param({}, id="every batch"), pytest.param({"accumulation_steps": 2}, id="accumulated")]
+)
 def test_two_processes_train_as_one_with_the_batch_of_both(tmp_path, options):
-    """Given one seed, since mirroring and the places compared are drawn, once for a whole batch."""
+    """With one seed, since mirroring and the places compared are drawn, once for a whole batch."""
     assert_two_train_as_one(tmp_path, 1e-8, make=make_fastcut_run, **options)

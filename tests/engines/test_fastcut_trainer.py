@@ -13,15 +13,15 @@ from tests.cyclegan_runs import make_fastcut_run as make_run
 
 
 def test_everything_learns_and_the_content_term_falls(tmp_path):
-    resume, trainer = make_run(tmp_path, max_epochs=1)
-    before = {name: tensor.clone() for name, tensor in final(resume).items()}
-    resume.run(trainer)
+    trainer = make_run(tmp_path, max_epochs=1)
+    before = {name: tensor.clone() for name, tensor in final(trainer).items()}
+    trainer.run()
     first = float(trainer.state.output["content"])
     assert first < 10 * math.log(32) * 1.2  # nothing told apart
-    moved = final(resume)
+    moved = final(trainer)
     for part in ("network head.weight", "projector layers.0.0.weight", "discriminator layers.0.conv.weight"):
         assert not torch.equal(before[part], moved[part])
-    _, longer = make_run(tmp_path / "longer", max_epochs=12)
+    longer = make_run(tmp_path / "longer", max_epochs=12)
     longer.run()
     assert float(longer.state.output["content"]) < first
     assert float(longer.state.output["polarity"]) > 0.3
@@ -31,21 +31,27 @@ def test_everything_learns_and_the_content_term_falls(tmp_path):
 def test_half_precision_is_near_full_precision(tmp_path, precision):
     first = {}
     for kind in ("fp32", precision):
-        _, trainer = make_run(tmp_path / kind, max_epochs=1, precision=kind, epoch_length=1)
+        trainer = make_run(tmp_path / kind, max_epochs=1, precision=kind, epoch_length=1)
         trainer.run()
         first[kind] = [float(trainer.state.output[name]) for name in ("content", "discriminator_drr")]
     assert first[precision] == pytest.approx(first["fp32"], rel=0.03)
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulation_steps": 2, "clip_norm": 1.0}, {"precision": "bf16"}], ids=str)
-def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path, options):
-    whole, trainer = make_run(tmp_path / "whole", max_epochs=3, **options)
-    whole.run(trainer)
-    stopped, trainer = make_run(tmp_path / "stopped", max_epochs=1, **options)
-    stopped.run(trainer)
-    again, trainer = make_run(tmp_path / "stopped", max_epochs=3, **options)
-    again.run(trainer)
-    expected, found = final(whole), final(again)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="as published"),
+        pytest.param({"accumulation_steps": 2, "clip_norm": 1.0}, id="accumulated and clipped"),
+        pytest.param({"precision": "bf16"}, id="bf16"),
+    ],
+)
+def test_a_run_continues_as_if_it_had_not_stopped(tmp_path, options):
+    whole = make_run(tmp_path / "whole", max_epochs=3, **options)
+    whole.run()
+    make_run(tmp_path / "stopped", max_epochs=1, **options).run()
+    resumed = make_run(tmp_path / "stopped", max_epochs=3, **options)
+    resumed.run()
+    expected, found = final(whole), final(resumed)
     assert found.keys() == expected.keys()
     assert not [name for name in found if not torch.equal(found[name], expected[name])]
 

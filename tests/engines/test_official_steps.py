@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from drr import Acquisition
 from engines import Adversary, X2CTTrainer
 from losses import FeatureMatchingLoss, LSGANLoss, ProjectionLoss, WeightedLosses
 from networks import build_network, from_official
@@ -27,16 +28,18 @@ TERMS = {
 
 
 LOSS_TOLERANCE = {("mv_gan_uncond", "G"): 2e-5, ("mv_gan_uncond", "D"): 2e-5}
-"""1e-5 but for these: scores pass on the rounding of the generator's volume, in the plain form of its blocks too."""
+"""Relative difference of losses where it is not 1e-5: scores pass on the rounding of the generator's volume, in the
+plain form of its blocks too."""
 
 GRADIENT_TOLERANCE = 1e-2
+"""Relative difference of the norm of a gradient."""
 SMALLEST_MAPS_TOLERANCE = 3e-2
-"""Norms over 2 x 2 pixels amplify rounding, in the plain form of the blocks as well."""
+"""The same for norms over 2 x 2 pixels, which amplify rounding, in the plain form of the blocks too."""
 
 
 @dataclass
 class Case:
-    """A step that the oracle holds."""
+    """A training step whose numbers the oracle holds."""
 
     generator: str = "G__multiview_network_denseUNetFuse_transposed"
     network: str = "x2ct_biplanar"
@@ -68,7 +71,7 @@ CASES = {
 
 
 def official_network(keys, name, **arguments):
-    """Our network with the weights that the oracle filled the authors' with."""
+    """Our network with the weights of the authors' network in the oracle."""
     theirs = official_state_dict(keys, arguments.get("image_size", 128))
     network = build_network(name, **arguments)
     network.load_state_dict(from_official(theirs, network))
@@ -76,7 +79,7 @@ def official_network(keys, name, **arguments):
 
 
 def trainer_of(case):
-    """What makes one step of a case, on one batch."""
+    """A trainer of a case whose epoch is one batch."""
     generator = official_network(case.generator, case.network, image_size=64, dropout=0.0)
     adversary = None
     if case.discriminator:
@@ -86,7 +89,12 @@ def trainer_of(case):
         adversary = Adversary(discriminator, optimizer, LSGANLoss(), **case.adversary)
     size = f"64_b{case.batch}"
     radiographs = [random_input(f"xray{i + 1}_{size}", (case.batch, 1, 64, 64)) for i in range(case.views)]
-    batch = {"image": torch.cat(radiographs, 1), "label": random_input(f"ct_{size}", (case.batch, 64, 64, 64))[:, None]}
+    geometry = Acquisition(detector_shape=64).geometry_tensor()[: case.views]
+    batch = {
+        "image": torch.cat(radiographs, 1),
+        "label": random_input(f"ct_{size}", (case.batch, 64, 64, 64))[:, None],
+        "geometry": geometry.expand(case.batch, -1, -1, -1),
+    }
     losses = {
         "reconstruction": {"loss": nn.MSELoss(), "weight": 10.0},
         "projection": {"loss": ProjectionLoss(), "weight": 10.0},
@@ -105,13 +113,13 @@ def trainer_of(case):
 
 
 def losses_of_step(trainer):
-    """Run it: the losses under the authors' names."""
+    """Run a step and return its losses by the authors' names."""
     trainer.run()
     return {theirs: float(trainer.state.output[ours]) for ours, theirs in TERMS.items() if ours in trainer.state.output}
 
 
 def assert_gradients_like(network, expected):
-    """Hold gradient norms to the stored ones."""
+    """Compare the norms of gradients with the stored ones."""
     theirs = official_keys(network)
     expected = plain_keys(expected)
     held = 0

@@ -1,12 +1,11 @@
 """Translators whose effect is known, measured."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
 
 from conventions import InputError
+from drr import Acquisition
 from engines import StyleEvaluator
 from losses import GradientCorrelationLoss
 from metrics import RandomFeatures, fid, intensity_wasserstein, kid
@@ -26,7 +25,7 @@ class Toned(nn.Module):
 
 
 class Computed(list):
-    """Radiographs asked for by (epoch, number)."""
+    """DRRs indexed by (epoch, number)."""
 
     def __getitem__(self, place):
         return list.__getitem__(self, place[1])
@@ -38,30 +37,42 @@ def smooth(count, seed):
 
 
 FILMS = [{"image": image, "view": view} for image in smooth(8, 0) for view in ("pa", "lateral")]
+ACQUISITION = Acquisition(geometry="chest", curve="water", film_style="linear", anchor="centre")
 DRRS = Computed({"image": torch.cat([image, image]) * 0.5} for image in smooth(8, 1))
 
 
 class Rendered(Computed):
-    """A radiograph that is new in every epoch."""
+    """DRRs that are new in every epoch."""
 
     def __getitem__(self, place):
         item = super().__getitem__(place)
         return {"image": item["image"] + 0.01 * place[0]}
 
 
-def evaluate(network=None, reverse=None, films=FILMS, views=("pa", "lateral"), radiographs=DRRS, **options):
+def record_of(direction, size):
+    acquisition = ACQUISITION.replace(detector_shape=size)
+    return {"method": "cyclegan", "translator": direction, "acquisition": acquisition.record()}
+
+
+def evaluate(
+    network=None, reverse=None, films=FILMS, views=("pa", "lateral"), radiographs=DRRS, trained_for=None, **options
+):
+    size = films[0]["image"].shape[-1]
     return StyleEvaluator(
         films,
         radiographs,
-        partial(StyleTransfer, geometry="chest", curve="water", film="linear", anchor="centre"),
-        {"cyclegan": network, "fastcut": None},
-        {"cyclegan": reverse},
+        ACQUISITION.replace(view_names=views, detector_shape=size),
+        StyleTransfer,
+        {
+            "cyclegan": None if network is None else (network, record_of("real_to_drr", trained_for or size)),
+            "fastcut": None,
+        },
+        {"cyclegan": None if reverse is None else (reverse, record_of("drr_to_real", size))},
         RandomFeatures(),
         kid,
         {"fid": fid},
         {"grey": intensity_wasserstein},
         GradientCorrelationLoss(),
-        views,
         **options,
     ).run()
 
@@ -114,7 +125,7 @@ def test_too_few_films_are_one_sentence():
 
 
 def test_renderings_of_a_ct_stay_together():
-    with pytest.raises(InputError, match=r"the renderings of a CT are all the same; add augmented\.json"):
+    with pytest.raises(InputError, match=r"the renderings of a CT are all the same; give --overlays augmented"):
         evaluate(renderings=2)
     once = rows_of(evaluate()["pa"], "to_drr")
     result = evaluate(radiographs=Rendered(DRRS), renderings=3, shown=4)["pa"]
@@ -136,7 +147,15 @@ def test_small_films_have_a_middle_too():
 
 
 def test_a_translator_of_another_size_is_refused():
-    network = Toned(lambda x: x)
-    network.image_size = 128
     with pytest.raises(InputError, match="films of 128 pixels, these have 64; give --radiograph_size 128"):
-        evaluate(network)
+        evaluate(Toned(lambda x: x), trained_for=128)
+
+
+def test_a_translator_of_other_drrs_is_refused():
+    network, films = Toned(lambda x: x), [film for film in FILMS if film["view"] == "pa"]
+    record = record_of("real_to_drr", 64) | {"acquisition": Acquisition(geometry="x2ct", detector_shape=64).record()}
+    with pytest.raises(InputError, match="the translator makes radiographs of geometry 'x2ct' instead of 'chest'"):
+        StyleEvaluator(
+            films, DRRS, ACQUISITION.replace(view_names=("pa",)), StyleTransfer, {"cyclegan": (network, record)}, {},
+            RandomFeatures(), kid, {}, {}, GradientCorrelationLoss(),
+        )  # fmt: skip

@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
+from monai.engines.utils import default_prepare_batch
 from torch import nn
 
 from conventions import InputError, Keys, expand_views
-from engines import Adversary, ExponentialAverage, X2CTTrainer
+from engines import Adversary, ConstantThenLinear, ExponentialAverage, X2CTTrainer
 from losses import LSGANLoss, ProjectionLoss, WeightedLosses
 
 ADAM = {"lr": 2e-4, "betas": (0.5, 0.99)}
@@ -88,10 +89,14 @@ def test_a_loss_that_is_not_finite_ends_the_run(batch):
 @pytest.fixture
 def batch():
     torch.manual_seed(0)
-    return {"image": torch.rand(2, 2, 8, 8), "label": torch.rand(2, 1, 8, 8, 8)}
+    return {
+        "image": torch.rand(2, 2, 8, 8),
+        "label": torch.rand(2, 1, 8, 8, 8),
+        "geometry": torch.arange(48.0).reshape(2, 2, 4, 3),
+    }
 
 
-def test_the_discriminator_sees_the_true_volume_as_real_and_the_radiographs_beside_it(batch):
+def test_the_discriminator_sees_the_radiographs_and_the_true_volume_as_real(batch):
     generator, probe = Scale(), Probe()
     fake = generator(batch["image"]).detach()
     trainer_of(generator, probe, batch).run()
@@ -117,6 +122,44 @@ def test_total_is_the_sum_of_the_named_terms(batch):
     total = output["reconstruction"] + output["projection"] + output["adversarial"]
     assert float(output[Keys.LOSS]) == pytest.approx(float(total))
     assert {"discriminator", "image", "label", "pred"} <= set(output)
+
+
+def test_the_network_is_given_the_views_of_its_radiographs(batch):
+    generator = Scale()
+    shown = []
+    generator.register_forward_pre_hook(lambda _, args, kwargs: shown.append((args, kwargs)), with_kwargs=True)
+    trainer_of(generator, None, batch).run()
+    [((image,), options)] = shown
+    assert torch.equal(image, batch["image"])
+    assert options.keys() == {"geometry"}
+    assert torch.equal(options["geometry"], batch["geometry"])
+
+
+def test_both_schedules_are_stepped_after_every_epoch(batch):
+    generator, probe = Scale(), Probe()
+    optimizers = [torch.optim.SGD(network.parameters(), lr=1.0) for network in (generator, probe)]
+    schedules = [ConstantThenLinear(optimizer, 1, 3) for optimizer in optimizers]
+    X2CTTrainer(
+        device="cpu",
+        max_epochs=2,
+        train_data_loader=[batch],
+        network=generator,
+        optimizer=optimizers[0],
+        loss_function=paper_losses(),
+        adversary=Adversary(probe, optimizers[1], LSGANLoss(), lr_scheduler=schedules[1]),
+        lr_scheduler=schedules[0],
+    ).run()
+    assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == [0.25, 0.25]  # after 0.75 and 0.5
+
+
+def test_monais_own_arguments_are_passed_through(batch):
+    trainer = trainer_of(Scale(), None, [batch] * 3, epoch_length=2, non_blocking=True)
+    trainer.run()
+    assert (trainer.state.iteration, trainer.non_blocking) == (2, True)
+    with pytest.raises(TypeError, match="amp"):
+        trainer_of(Scale(), None, batch, amp=True)
+    with pytest.raises(TypeError, match="clip_nrom"):
+        trainer_of(Scale(), None, batch, clip_nrom=1.0)
 
 
 def test_without_a_discriminator_it_is_x2ct_cnn(batch):
@@ -189,8 +232,8 @@ def test_fewer_bits_give_nearly_the_same_step(batch, precision):
     exact = nn.Sequential(nn.Flatten(), nn.Linear(128, 512), nn.Unflatten(1, (1, 8, 8, 8)))
     rounded = copy.deepcopy(exact)
     trainers = [
-        trainer_of(exact, Probe(), batch),
-        trainer_of(rounded, Probe(), batch, precision=precision),
+        trainer_of(exact, Probe(), batch, prepare_batch=default_prepare_batch),
+        trainer_of(rounded, Probe(), batch, prepare_batch=default_prepare_batch, precision=precision),
     ]
     for trainer in trainers:
         trainer.run()
@@ -208,7 +251,7 @@ def test_compiled_and_channels_last_give_the_same(batch):
     )
     other = copy.deepcopy(plain)
     for network, options in ((plain, {}), (other, {"channels_last": True, "compile": True})):
-        trainer_of(network, None, batch, **options).run()
+        trainer_of(network, None, batch, prepare_batch=default_prepare_batch, **options).run()
     assert plain.state_dict().keys() == other.state_dict().keys()
     for a, b in zip(plain.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
@@ -234,18 +277,5 @@ def test_without_decay_the_average_is_the_network(batch):
     ema = ExponentialAverage(generator, decay=0.0)
     trainer_of(generator, None, [batch] * 2, ema=ema).run()
     assert torch.equal(ema.module.weight, generator.weight)
-    with pytest.raises(InputError, match="ema_decay is 1"):
+    with pytest.raises(InputError, match="the decay of the average is 1"):
         ExponentialAverage(generator, decay=1)
-
-
-def test_a_crop_is_the_same_place_of_truth_prediction_and_radiographs(batch):
-    adversary = adversary_of(Probe(), crop=4)
-    ramp = torch.arange(512.0).reshape(1, 1, 8, 8, 8).expand(2, -1, -1, -1, -1)
-    real, fake = adversary.seen(batch["image"], ramp, ramp + 1000)
-    assert real.shape == (2, 3, 4, 4, 4)
-    torch.testing.assert_close(real[:, 2] + 1000, fake[:, 2])
-    torch.testing.assert_close(real[:, :2], fake[:, :2])
-    at = int(real[0, 2, 0, 0, 0])
-    z, y, x = at // 64, at // 8 % 8, at % 8
-    assert float(real[0, 0, 0, 0, 0]) == float(batch["image"][0, 0, z, x])
-    assert float(real[0, 1, 0, 0, 0]) == float(batch["image"][0, 1, z, y])

@@ -4,13 +4,10 @@ import itk
 import nibabel
 import numpy as np
 import pytest
-import torch
-from ignite.engine import Engine
-from monai.data import MetaTensor
 
-from conventions import InputError
-from drr import VolumeGrid
-from export import SYNTHETIC_STATEMENT, NiftiWriter, write_nifti
+from conventions import SYNTHETIC_STATEMENT, InputError, MarkKind, read_mark
+from drr import Acquisition, VolumeGrid
+from export import write_nifti
 
 GRID = VolumeGrid((6, 8, 10), (2.0, 3.0, 4.0))
 
@@ -38,28 +35,34 @@ def test_it_says_that_it_is_synthetic(tmp_path):
     assert sidecar["model"] == {"geometry": "chest"}
 
 
+def test_its_header_says_which_model_made_it(tmp_path):
+    record = {
+        "network": {"name": "x2ct_biplanar", "arguments": {}},
+        "acquisition": Acquisition(geometry="chest", curve="water", film_style="linear").record(),
+        "checkpoint": "Quetzal.pt",
+        "sha256": "0f" * 32,
+    }
+    path = write_nifti(tmp_path / "ct.nii.gz", np.zeros((3, 3, 3)), np.eye(4), record)
+    (extension,) = nibabel.load(path).header.extensions
+    assert extension.get_code() == 6
+    mark = read_mark(extension.get_content())
+    assert (mark.kind, mark.made_of) == (MarkKind.SYNTHETIC_CT, "radiographs")
+    assert (mark.model, mark.sha256) == ("x2ct_biplanar", "0f" * 32)
+    assert (mark.geometry, mark.curve, mark.film_style, mark.view) == ("chest", "water", "linear", "pa,lateral")
+    assert b"Quetzal" not in extension.get_content()
+
+
+def test_without_a_record_it_is_marked_all_the_same(tmp_path):
+    header = nibabel.load(write_nifti(tmp_path / "ct.nii.gz", np.zeros((3, 3, 3)), np.eye(4))).header
+    assert read_mark(header.extensions[0].get_content()).kind is MarkKind.SYNTHETIC_CT
+
+
 def test_an_earlier_result_is_kept(tmp_path):
     write_nifti(tmp_path / "ct.nii.gz", np.zeros((3, 3, 3)), np.eye(4))
     write_nifti(tmp_path / "ct.nii.gz", np.ones((3, 3, 3)), np.eye(4))
     assert len(list(tmp_path.glob("ct_*.nii.gz"))) == 1
     assert len(list(tmp_path.glob("ct_*.json"))) == 1
     assert nibabel.load(tmp_path / "ct.nii.gz").get_fdata().max() == 1
-
-
-def test_handler_names_the_file_after_the_case(tmp_path):
-    volume = MetaTensor(torch.full((1, *GRID.shape), 7.4), affine=GRID.affine())
-
-    def update(engine, _batch):
-        engine.state.batch = [{"case": "a.b"}]
-        return [{"pred": volume}]
-
-    engine = Engine(update)
-    NiftiWriter(tmp_path, record={"checkpoint": "model.pt"}).attach(engine)
-    engine.run([0])
-    image = nibabel.load(tmp_path / "a.b.nii.gz")
-    assert image.get_fdata().max() == 7
-    np.testing.assert_allclose(image.affine, GRID.affine())
-    assert json.loads((tmp_path / "a.b.json").read_text())["model"] == {"checkpoint": "model.pt"}
 
 
 def test_what_is_not_finite_is_not_written(tmp_path):

@@ -7,8 +7,8 @@ import pydicom
 import pytest
 from PIL import Image
 
-from conventions import InputError
-from export import DRR_STATEMENT, new_uid, write_dicom_radiograph, write_png16, write_radiograph_nifti
+from conventions import DRR_STATEMENT, InputError, MarkKind, read_mark
+from export import new_uid, write_dicom_radiograph, write_png16, write_radiograph_nifti
 
 IMAGE = np.random.default_rng(0).uniform(0, 1, (6, 8)).astype(np.float32)
 IMAGE[0, 0], IMAGE[5, 7] = 0, 1
@@ -18,6 +18,14 @@ def test_a_png_keeps_sixteen_bits(tmp_path):
     pixels = np.asarray(Image.open(write_png16(tmp_path / "pa.png", IMAGE)))
     assert pixels.dtype == np.uint16
     np.testing.assert_array_equal(pixels, np.rint(IMAGE * 65535))
+
+
+def test_only_a_drr_is_marked(tmp_path):
+    with Image.open(write_png16(tmp_path / "drr.png", IMAGE, {"geometry": "chest", "ct": "Quetzal.nii"})) as image:
+        assert read_mark(image.text["X2CT"]).geometry == "chest"
+        assert "Quetzal" not in image.text["X2CT"]
+    with Image.open(write_png16(tmp_path / "film.png", IMAGE, computed=False)) as image:
+        assert not image.text
 
 
 def test_an_independent_reader_finds_every_pixel_in_its_place(tmp_path):
@@ -55,6 +63,9 @@ def test_a_dicom_file_is_a_derived_secondary_capture_of_nobody(tmp_path):
     assert (dataset.Modality, dataset.ConversionType, dataset.BurnedInAnnotation) == ("OT", "SYN", "NO")
     assert dataset[0x0008, 0x001C].value == "YES"
     assert dataset.DerivationDescription == DRR_STATEMENT
+    block = dataset.private_block(0x0099, "X2CT")
+    assert block[0x01].VR == "UT"
+    assert read_mark(block[0x01].value).kind is MarkKind.COMPUTED_RADIOGRAPH
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyID"):
         assert keyword in dataset
         assert not dataset[keyword].value
@@ -104,7 +115,11 @@ def write_dcm(path, image):
     write_dicom_radiograph(path, image, pixel_spacing=(1, 1))
 
 
-WRITERS = [(write_png, "a.png"), (write_nii, "a.nii.gz"), (write_dcm, "a.dcm")]
+WRITERS = [
+    pytest.param(write_png, "a.png", id="PNG"),
+    pytest.param(write_nii, "a.nii.gz", id="NIfTI"),
+    pytest.param(write_dcm, "a.dcm", id="DICOM"),
+]
 
 
 @pytest.mark.parametrize(("write", "name"), WRITERS)
@@ -119,7 +134,9 @@ def test_an_earlier_file_is_kept(tmp_path, write, name):
 
 
 @pytest.mark.parametrize(("write", "name"), WRITERS)
-@pytest.mark.parametrize("image", [np.full((3, 3), np.nan), np.zeros((1, 3, 3))], ids=["nan", "three axes"])
+@pytest.mark.parametrize(
+    "image", [pytest.param(np.full((3, 3), np.nan), id="nan"), pytest.param(np.zeros((1, 3, 3)), id="three axes")]
+)
 def test_what_is_no_radiograph_is_not_written(tmp_path, write, name, image):
     with pytest.raises(InputError, match="rows and columns of finite values"):
         write(tmp_path / name, image)

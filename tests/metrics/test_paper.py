@@ -11,11 +11,11 @@ from metrics import PAPER_MEASURES, paper_metrics, psnr
 from tests.oracle import X2CT, random_input
 
 AUTHORS = {"paper_cosine": "CosineSimilarity", "paper_psnr_3d": "psnr-3d"}
-"""Our name -> the authors', where it is not theirs in lower case behind `paper_`."""
+"""Our name -> the authors', where it is not theirs in lower case after `paper_`."""
 
 ORACLE_SHAPE = (2, 40, 48, 56)
 IDENTICAL_SLICES = slice(0, 5)
-"""Along H, in the oracle's case of that name."""
+"""Identical slices along H in the oracle's case of that name."""
 
 
 def authors_name(name):
@@ -23,7 +23,7 @@ def authors_name(name):
 
 
 def oracle_volumes(case):
-    """(prediction, target), each (2, 1, 40, 48, 56) float32."""
+    """Return prediction and target of a case, each (2, 1, 40, 48, 56) float32."""
     if case == "metrics_noise":
         prediction, target = (random_input(tag, ORACLE_SHAPE) for tag in ("metric_noise", "metric_real"))
     else:
@@ -77,7 +77,7 @@ def test_the_peak_of_4095_adds_4_287_db(volumes):
     gain = measured["paper_psnr_3d"] - psnr(*whole, 2500.0)
     np.testing.assert_allclose(gain, 20 * math.log10(4095 / 2500), atol=1e-5)
     np.testing.assert_allclose(gain, 4.287, atol=1e-3)
-    # Truncation to whole HU matters little beside the peak.
+    # Truncation to whole HU matters little compared with the peak.
     corrected = psnr(prediction.clamp(0, 1), target, 1.0)
     np.testing.assert_allclose(measured["paper_psnr_3d"] - corrected, 4.287, atol=5e-3)
 
@@ -116,10 +116,17 @@ def test_a_prediction_of_air_has_a_cosine_of_0(volumes):
 @pytest.mark.parametrize(
     ("shape", "other", "words"),
     [
-        ((1, 1, 8, 8, 8), (1, 1, 8, 8, 9), r"one shape, got \(1, 1, 8, 8, 8\) and \(1, 1, 8, 8, 9\); resample one"),
-        ((1, 8, 8, 8), (1, 8, 8, 8), r"\(B, 1, D, H, W\) with sides of at least 7, got \(1, 8, 8, 8\)"),
-        ((1, 2, 8, 8, 8), (1, 2, 8, 8, 8), r"\(B, 1, D, H, W\)"),
-        ((1, 1, 8, 6, 8), (1, 1, 8, 6, 8), r"sides of at least 7, got \(1, 1, 8, 6, 8\)"),
+        pytest.param(
+            (1, 1, 8, 8, 8),
+            (1, 1, 8, 8, 9),
+            r"one shape, got \(1, 1, 8, 8, 8\) and \(1, 1, 8, 8, 9\); resample one",
+            id="two shapes",
+        ),
+        pytest.param(
+            (1, 8, 8, 8), (1, 8, 8, 8), r"\(B, 1, D, H, W\) with sides of at least 7, got \(1, 8, 8, 8\)", id="no batch"
+        ),
+        pytest.param((1, 2, 8, 8, 8), (1, 2, 8, 8, 8), r"\(B, 1, D, H, W\)", id="two channels"),
+        pytest.param((1, 1, 8, 6, 8), (1, 1, 8, 6, 8), r"sides of at least 7, got \(1, 1, 8, 6, 8\)", id="too small"),
     ],
 )
 def test_other_shapes_are_refused_in_a_sentence(shape, other, words):

@@ -1,4 +1,4 @@
-"""Measures of sets of radiographs against formulas, loops and other libraries."""
+"""Metrics of sets of radiographs against formulas, loops and other libraries."""
 
 import math
 import re
@@ -50,7 +50,7 @@ def test_kid_is_the_unbiased_discrepancy_written_as_loops():
 
 
 def test_copies_of_an_image_are_no_more_images():
-    """With each of few drawn images eight times, KID stays where it was, if the copies are known to be such."""
+    """With each of a few images eight times, KID does not change if the copies are given as groups."""
     found = {"once": [], "copies": [], "groups": []}
     for i in range(40):
         many, few = normal(40, 8, seed=2 * i), normal(6, 8, seed=2 * i + 1)
@@ -127,7 +127,7 @@ def test_random_features_are_those_of_the_seed_and_tell_textures_apart():
 
 
 def torchvision_names(state):
-    """MONAI's DenseNet by the names of torchvision's and torchxrayvision's models."""
+    """Rename the entries of MONAI's DenseNet as in torchvision's and torchxrayvision's models."""
     names = {key: key.replace(".layers.", ".") for key in state}
     return {
         names[key].replace("class_layers.out", "classifier"): value
@@ -137,13 +137,19 @@ def torchvision_names(state):
 
 
 def names_of_the_file(state):
-    """The same as in densenet121-a639ec97.pth: norm.1 for norm1 in dense layers, and no counters."""
+    """Rename them as in densenet121-a639ec97.pth: norm.1 for norm1 in dense layers, and no counters."""
     state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     return {re.sub(r"(denselayer\d+\.)(norm|conv)([12])", r"\1\2.\3", key): value for key, value in state.items()}
 
 
-@pytest.mark.parametrize(("colours", "told", "old"), [(1, "radiographs", False), (3, "ImageNet", True)])
-def test_weights_of_torchvisions_names_give_the_features_of_the_network(tmp_path, colours, told, old):
+@pytest.mark.parametrize(
+    ("colours", "trained_on", "old"),
+    [
+        pytest.param(1, "radiographs", False, id="torchxrayvision"),
+        pytest.param(3, "ImageNet", True, id="file of torchvision"),
+    ],
+)
+def test_weights_of_torchvisions_names_give_the_features_of_the_network(tmp_path, colours, trained_on, old):
     torch.manual_seed(0)
     network = DenseNet121(spatial_dims=2, in_channels=colours, out_channels=18).eval()
     state = torchvision_names(network.state_dict())
@@ -163,7 +169,7 @@ def test_weights_of_torchvisions_names_give_the_features_of_the_network(tmp_path
     with torch.no_grad():
         pooled = torch.nn.functional.adaptive_avg_pool2d(torch.relu(network.features(shown)), 1).flatten(1)
     torch.testing.assert_close(features(images), pooled)
-    assert told in features.description
+    assert trained_on in features.description
     assert features(torch.rand(2, 1, 64, 64)).shape == (2, 1024)
 
 

@@ -77,3 +77,14 @@ def test_the_papers_measures_of_another_window(cases):
     shifted = [{key: volume + 100 for key, volume in case.items()} for case in cases]
     there = run(paper_volume_metrics(window=(-924, 1576)), shifted).state.metrics
     assert there["paper_psnr_3d"] == pytest.approx(run(paper_volume_metrics(), cases).state.metrics["paper_psnr_3d"])
+
+
+@pytest.mark.parametrize("make", [volume_metrics, paper_volume_metrics])
+def test_a_control_that_the_output_lacks_is_not_measured(cases, make):
+    for case in cases:
+        del case["mean_volume"]
+    engine = run(make(["pred", "mean_volume"]), cases)
+    assert engine.state.metrics == run(make(), cases).state.metrics
+    assert set(engine.state.metric_details) == set(engine.state.metrics)
+    with pytest.raises(KeyError, match="mean_volume"):
+        run(make(["mean_volume", "pred"]), cases)

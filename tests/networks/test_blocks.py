@@ -1,4 +1,4 @@
-"""The blocks that compute a convolution in a cheaper way, held to the plain form."""
+"""The blocks that compute a convolution in a cheaper way against the plain form."""
 
 import pytest
 import torch
@@ -28,13 +28,12 @@ def plain_head(block, feature):
 @pytest.mark.parametrize(
     ("block", "plain", "shapes"),
     [
-        (LiftMap(3), plain_lift, [(2, 3, 6, 6)]),
-        (LiftMap(3), plain_lift, [(1, 3, 4, 4)]),
-        (MergeLifted(3), plain_merge, [(2, 3, 6, 6, 6), (2, 3, 3, 6, 6)]),
-        (MergeLifted(3), plain_merge, [(1, 3, 4, 4, 4), (1, 3, 3, 4, 4)]),
-        (HeadConv3d(3), plain_head, [(2, 3, 8, 9, 10)]),
+        pytest.param(LiftMap(3), plain_lift, [(2, 3, 6, 6)], id="lift"),
+        pytest.param(LiftMap(3), plain_lift, [(1, 3, 4, 4)], id="lift, smallest size"),
+        pytest.param(MergeLifted(3), plain_merge, [(2, 3, 6, 6, 6), (2, 3, 3, 6, 6)], id="merge"),
+        pytest.param(MergeLifted(3), plain_merge, [(1, 3, 4, 4, 4), (1, 3, 3, 4, 4)], id="merge, smallest size"),
+        pytest.param(HeadConv3d(3), plain_head, [(2, 3, 8, 9, 10)], id="head"),
     ],
-    ids=["lift", "lift-4", "merge", "merge-4", "head"],
 )
 def test_same_as_the_plain_form(block, plain, shapes):
     torch.manual_seed(0)

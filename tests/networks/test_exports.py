@@ -1,4 +1,4 @@
-"""Every way out of a generator (ONNX, TorchScript, torch.compile, autocast) gives what it gives in eager float32."""
+"""Every form of a generator (ONNX, TorchScript, torch.compile, autocast) against eager float32."""
 
 import json
 
@@ -9,8 +9,9 @@ import torch
 from monai.bundle import ckpt_export
 
 from conventions import InputError
-from networks import build_network, onnx_export
+from networks import NETWORKS, build_network, onnx_export
 from networks.onnx_export import NormAxisByAxis, write_onnx
+from networks.x2ct import VolumeGenerator
 
 TINY = {"stem_channels": 4, "growth_rate": 4, "dense_layers": (1,) * 5, "decoder_channels": (8, 8, 4, 4, 2, 2)}
 
@@ -27,24 +28,24 @@ GENERATORS = {
 }
 
 TOLERANCE = 1e-4
-"""Of TorchScript, as all below a share of the largest value of the volume."""
+"""Largest difference of TorchScript; like all tolerances here, a share of the largest value of the volume."""
 
 ONNX_TOLERANCE = 5e-4
-"""These untrained networks magnify rounding: eager float32 itself is up to 3e-4 off float64. Networks that the demo
-trained differ by 1e-5."""
+"""Largest difference of ONNX Runtime. These untrained networks magnify rounding: eager float32 itself differs from
+float64 by up to 3e-4. Networks that the demo trained differ by 1e-5."""
 
 AUTOCAST_TOLERANCE = {torch.bfloat16: (0.46, 0.052), torch.float16: (0.088, 0.0091)}
-"""Largest and mean difference: twice what was measured. Two unrelated volumes differ by 0.15 in the mean."""
+"""Largest and mean difference of autocast, twice the measured ones. Two unrelated volumes differ by 0.15 on average."""
 
 RARER = {"x2ct_biplanar_no_fuse", "x2ct_biplanar_without_b", "x2ct_biplanar_without_c", "x2ct_single_view_without_b"}
-"""Ablations whose parts the others have, each about twenty seconds of this file."""
+"""Ablations whose parts the other networks have too; each takes about twenty seconds of this file."""
 
 
 def make(name):
     """A tiny generator, two cases of radiographs, and their volumes in eager float32."""
     torch.manual_seed(0)
     network = build_network(name, image_size=64, **{"activation": "linear", **GENERATORS[name]}).eval()
-    image = torch.rand(2, 1 if name.startswith(("cnn2d", "x2ct_single")) else 2, 64, 64)
+    image = torch.rand(2, network.views, 64, 64)
     with torch.no_grad():
         return network, image, network(image)
 
@@ -54,7 +55,7 @@ def make(name):
     params=[pytest.param(name, marks=[pytest.mark.slow] if name in RARER else []) for name in GENERATORS],
 )
 def case(request):
-    """What `make` makes."""
+    """A generator, its radiographs and their volumes, as in `make`."""
     return make(request.param)
 
 
@@ -70,7 +71,7 @@ def test_onnx(case, tmp_path):
     largest, highest = write_onnx(network, tmp_path / "out.onnx", image.shape[1:], metadata)
     assert 0 < largest <= ONNX_TOLERANCE * highest
     session = onnxruntime.InferenceSession(tmp_path / "out.onnx", providers=["CPUExecutionProvider"])
-    three = torch.cat([image, image.flip(2)[:1]])  # a number of cases that was not tried
+    three = torch.cat([image, image.flip(2)[:1]])  # a batch size that `write_onnx` does not test
     (found,) = session.run(None, {"image": three.numpy()})
     with torch.no_grad():
         assert difference(torch.from_numpy(found), network(three)) <= ONNX_TOLERANCE
@@ -86,10 +87,19 @@ def test_onnx(case, tmp_path):
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_torchscript(case):
     network, image, expected = case
+    geometry = torch.rand(2, network.views, 4, 3)
     with torch.no_grad():
-        for module in (torch.jit.script(network), torch.jit.trace(network, (image[:1],), check_trace=False)):
+        scripted = torch.jit.script(network)
+        for module in (scripted, torch.jit.trace(network, (image[:1],), check_trace=False)):
             assert difference(module(image), expected) <= TOLERANCE
             assert difference(module(image[:1]), network(image[:1])) <= TOLERANCE
+        assert torch.equal(network(image, geometry=geometry), expected)
+        assert difference(scripted(image, geometry=geometry), expected) <= TOLERANCE
+
+
+def test_every_registered_generator_is_here():
+    makers = {name: getattr(NETWORKS[name], "func", NETWORKS[name]) for name in NETWORKS.names}
+    assert {name for name, maker in makers.items() if issubclass(maker, VolumeGenerator)} == set(GENERATORS)
 
 
 @pytest.mark.parametrize("name", ["x2ct_biplanar", "x2ct_biplanar_without_c", "x2ct_single_view_without_b", "cnn2d"])
@@ -152,21 +162,25 @@ def test_norm_axis_by_axis_is_the_instance_norm():
 
 
 class ForgetsItsInput(torch.nn.Module):
-    """Its trace keeps a number of the first image."""
+    """A network whose trace keeps a number of the first image."""
 
     def forward(self, image):
         return image.unsqueeze(2) - image.mean().item()
 
 
 class OneCaseOnly(torch.nn.Module):
-    """Its trace keeps the number of cases."""
+    """A network whose trace keeps the batch size."""
 
     def forward(self, image):
         return image.reshape([int(size) for size in image.shape]).unsqueeze(2)
 
 
 @pytest.mark.parametrize(
-    ("network", "words"), [(ForgetsItsInput(), "differs from PyTorch by"), (OneCaseOnly(), "cannot run it")]
+    ("network", "words"),
+    [
+        pytest.param(ForgetsItsInput(), "differs from PyTorch by", id="other result"),
+        pytest.param(OneCaseOnly(), "cannot run it", id="fixed batch size"),
+    ],
 )
 def test_a_file_that_computes_something_else_is_not_written(tmp_path, network, words):
     (tmp_path / "out.onnx").write_text("an earlier one")

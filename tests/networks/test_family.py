@@ -1,4 +1,4 @@
-"""Ablations, single view, the 2-D baseline and the other discriminators against the authors' numbers."""
+"""The ablations, the single view, the 2-D baseline and the other discriminators against the authors' numbers."""
 
 import pytest
 import torch
@@ -37,17 +37,17 @@ PARAMETERS = {
     "patchgan_2d": 2_762_689,
     "patchgan_2d_multi_scale": 8_294_211,
 }
-"""As counted in the authors' code. Their networks without Connection-B keep its unused weights, ours have none."""
+"""Parameters as counted in the authors' code. Ours lack the unused weights of Connection-B."""
 
 
 BASELINE_TOLERANCE = 1e-5
-"""Of the 2-D baseline, relative to the standard deviation of its output, which is 1269 with these weights."""
+"""Largest difference of the 2-D baseline, relative to the standard deviation of its output, 1269 with these weights."""
 
 SMALL = {"stem_channels": 4, "growth_rate": 2, "dense_layers": (1,) * 5, "decoder_channels": (8, 6, 4, 4, 2, 2)}
 
 
 def official(name, keys, **overrides):
-    """Our network with the authors' weights, and those weights."""
+    """Return our network with the authors' weights, and these weights."""
     size = overrides.get("image_size", 128)
     theirs = official_state_dict(keys, size if size < 256 else 128)
     network = build_network(name, **overrides).eval()
@@ -71,10 +71,10 @@ def test_generator_gives_the_authors_volume(name):
     image = torch.cat([random_input(f"xray{i + 1}_64", (1, 1, 64, 64)) for i in range(views)], dim=1)
     with torch.no_grad():
         volume = network(image)
-    if views == 1:  # theirs is stored in the frame of the view
+    if views == 1:  # stored in the frame of the view
         volume = volume.permute(VOLUME_TO_VIEW[View.PA])
     assert_like_oracle(case, "out", volume, GENERATOR_TOLERANCE)
-    if "fuse" not in name:  # the entries of "NoFuse" are those of "Fuse"
+    if "fuse" not in name:  # "NoFuse" has the entries of "Fuse"
         assert recognise(theirs) == (name, {"image_size": 64})
     back = to_official(network.state_dict(), network)
     assert all(torch.equal(value, theirs[key]) for key, value in back.items())
@@ -96,8 +96,8 @@ def test_2d_baseline_gives_the_authors_slices(case, activation):
 @pytest.mark.parametrize(
     ("name", "case", "keys", "tag"),
     [
-        ("patchgan_3d_multi_scale", "d_multi3d_in3_64", "D__multi3d_in3", "volume3_64"),
-        ("patchgan_2d_multi_scale", "d_multi2d_in3_64", "D__multi2d_in3", "image3_64"),
+        pytest.param("patchgan_3d_multi_scale", "d_multi3d_in3_64", "D__multi3d_in3", "volume3_64", id="3-D"),
+        pytest.param("patchgan_2d_multi_scale", "d_multi2d_in3_64", "D__multi2d_in3", "image3_64", id="2-D"),
     ],
 )
 def test_multi_scale_discriminator_gives_the_authors_scores(name, case, keys, tag):
@@ -137,7 +137,7 @@ NAMES = {
     "D__multi3d_in3": ("patchgan_3d_multi_scale", {"in_channels": 3}),
     "D__multi3d_in3_interm": ("patchgan_3d_multi_scale", {"in_channels": 3}),
 }
-"""Every key list of the oracle -> what it is recognised as; "NoFuse" has the entries of the shipped network."""
+"""Key list of the oracle -> name and arguments of our network; "NoFuse" has the entries of the shipped network."""
 
 
 @needs_oracle
@@ -165,7 +165,7 @@ def test_checkpoints_are_recognised_and_go_there_and_back(keys):
 
 
 def test_a_foreign_checkpoint_is_not_recognised():
-    with pytest.raises(InputError, match="no network of the X2CT authors"):
+    with pytest.raises(InputError, match="belong to no network of the authors of X2CT-GAN or CycleGAN"):
         recognise({"conv.weight": torch.zeros(1)})
 
 
@@ -181,7 +181,14 @@ def test_without_connection_c_the_maps_do_not_matter():
 
 
 @pytest.mark.parametrize("name", ["replicate_unet", "cnn2d", "x2ct_single_view"])
-@pytest.mark.parametrize("arguments", [{"image_size": 48}, {"image_size": 100}, {"activation": "step"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param({"image_size": 48}, id="too small"),
+        pytest.param({"image_size": 100}, id="no multiple of 32"),
+        pytest.param({"activation": "step"}, id="unknown activation"),
+    ],
+)
 def test_bad_arguments(name, arguments):
     with pytest.raises(InputError):
         build_network(name, **arguments)

@@ -10,10 +10,10 @@ from networks import PatchDiscriminator3D, X2CTGenerator, from_official
 from tests.oracle import MISSING, X2CT, assert_like_oracle, official_state_dict, random_input
 
 GENERATOR_TOLERANCE = 5e-3
-"""Largest absolute difference; float32 against float64 differs by up to 8e-4, at an output std of 0.44."""
+"""Largest absolute difference; float32 and float64 differ by up to 8e-4, at an output std of 0.44."""
 DISCRIMINATOR_TOLERANCE = 1e-4
 FLOAT64_TOLERANCE = 1e-6
-"""The oracle's float64 run is stored as float32."""
+"""Largest difference from the float64 run of the oracle, which is stored as float32."""
 
 needs_oracle = pytest.mark.skipif(not X2CT.is_dir(), reason=MISSING)
 
@@ -57,11 +57,11 @@ PARTS = {
     "decoder_layer-1": "main.tail.1",
     "decoder_layer.0": "main.tail.2",
 }
-"""The authors' name of a part to ours, where the oracle holds its output."""
+"""The authors' name of a part -> ours, for the parts whose output is in the oracle."""
 
 
 def run(network, image):
-    """Output of each part, of Connection-C at the finest level, and of the whole ("out")."""
+    """Return the outputs of all parts, of Connection-C at the finest level, and of the network ("out")."""
     found = {}
 
     def keep(name):
@@ -76,7 +76,7 @@ def run(network, image):
         hook.remove()
     _, found["pa.encoder"] = found["pa.encoder"]
     for name in names:
-        if name.endswith("connection_b"):  # first, inner and last slice stand for all of them
+        if name.endswith("connection_b"):  # the first, inner and last slice represent all slices
             first, inner, last = found[name].split(1, dim=2)
             depth = inner.shape[-1]
             found[name] = torch.cat([first, inner.expand(-1, -1, depth - 2, -1, -1), last], dim=2)
@@ -158,7 +158,7 @@ def test_missing_entry_is_named(official_generator, generator):
 @needs_oracle
 def test_foreign_checkpoint_is_refused(generator):
     with pytest.raises(
-        InputError, match=r"no checkpoint .* X2CTGenerator: entries .* missing such as .* unknown such as"
+        InputError, match=r"not a checkpoint .* X2CTGenerator: entries .* missing such as .* unknown such as"
     ):
         from_official(official_state_dict("G__singleview_network_denseUNet_transposed"), generator)
 

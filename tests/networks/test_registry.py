@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conventions import InputError
-from networks import NETWORKS, PatchDiscriminator3D, X2CTGenerator, build_network, load_network
+from networks import NETWORKS, PatchDiscriminator3D, X2CTGenerator, build_network
 
 
 def test_known_networks():
@@ -68,50 +68,3 @@ def test_unknown_argument_is_answered_with_the_known_ones():
     message = r"network patchgan_3d has no argument width; it takes in_channels, channels, num_layers$"
     with pytest.raises(InputError, match=message):
         build_network("patchgan_3d", width=3)
-
-
-def leave(folder, **record):
-    network = build_network("resnet_6blocks", channels=4, blocks=1)
-    torch.save(network.state_dict(), folder / "to_drr.pt")
-    (folder / "to_drr.json").write_text(json.dumps({"network": network.spec, "image_size": 128, **record}))
-    return network
-
-
-def test_a_network_is_made_again_from_its_record(tmp_path):
-    network, loaded = leave(tmp_path), load_network(tmp_path / "to_drr.pt")
-    assert loaded.spec == network.spec
-    assert loaded.image_size == 128
-    assert not hasattr(loaded, "recipe")
-    network = leave(
-        tmp_path,
-        method="cyclegan",
-        translator="real_to_drr",
-        geometry="chest",
-        curve="water",
-        film="linear",
-        grid={"anchor": "centre"},
-    )
-    loaded = load_network(tmp_path / "to_drr.pt")
-    assert loaded.recipe == ("chest", "water", "linear", "centre")
-    assert (loaded.method, loaded.translator) == ("cyclegan", "real_to_drr")
-    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), loaded.parameters(), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("break_it", "words"),
-    [
-        (lambda folder: (folder / "to_drr.json").unlink(), r"to_drr\.json: does not say which network to_drr\.pt is"),
-        (lambda folder: (folder / "to_drr.json").write_text("{}"), "does not say which network"),
-        (
-            lambda folder: (folder / "to_drr.pt").unlink(),
-            r"to_drr\.pt: there is no such model",
-        ),
-        (lambda folder: (folder / "to_drr.pt").write_bytes(b"PK"), "holds no weights"),
-        (lambda folder: torch.save({"a": torch.ones(1)}, folder / "to_drr.pt"), "holds no weights"),
-    ],
-)
-def test_a_checkpoint_without_what_it_needs_is_refused(tmp_path, break_it, words):
-    leave(tmp_path)
-    break_it(tmp_path)
-    with pytest.raises(InputError, match=words):
-        load_network(tmp_path / "to_drr.pt")

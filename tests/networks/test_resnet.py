@@ -1,4 +1,4 @@
-"""CycleGAN's networks beside the official ones."""
+"""CycleGAN's networks against the official ones."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,9 @@ from networks import (
     UnetGenerator,
     build_network,
     from_official,
+    read_record,
     recognise,
+    record_path,
     to_official,
 )
 from networks import __main__ as command
@@ -49,7 +51,7 @@ def build(case):
 
 
 def official(name, case, network):
-    """Their state dict with the keys that ours has; dropout moves a key of theirs, as of ours."""
+    """Return the official state dict by our keys."""
     return from_official(parameters(case["state_dict"], f"{name}/"), network)
 
 
@@ -102,13 +104,25 @@ def test_running_statistics_of_2018_and_parallel_prefixes_are_dropped(oracle):
     assert all(torch.equal(back[key], theirs[key]) for key in theirs)
 
 
-@pytest.mark.parametrize(("case", "name"), [("G2_tiny_in_c1", "resnet_9blocks"), ("D_n1_in_c1", "patchgan_70")])
-def test_the_command_goes_there_and_back(oracle, tmp_path, case, name):
-    """A bare state dict, as the official code reads and writes it."""
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        pytest.param("G2_tiny_in_c1", "resnet_9blocks", id="generator"),
+        pytest.param("D_n1_in_c1", "patchgan_70", id="discriminator"),
+    ],
+)
+@pytest.mark.parametrize("recorded", [pytest.param(True, id="record"), pytest.param(False, id="name")])
+def test_the_command_goes_there_and_back(oracle, tmp_path, case, name, recorded):
+    """The official code reads and writes a bare state dict."""
     theirs = parameters(numbers("networks")[case]["state_dict"], f"{case}/")
     torch.save(theirs, tmp_path / "latest_net.pth")
     command.convert(str(tmp_path / "latest_net.pth"), str(tmp_path / "ours.pt"))
-    command.convert(str(tmp_path / "ours.pt"), str(tmp_path / "back.pth"), name=name, reverse=True)
+    assert read_record(tmp_path / "ours.pt")["network"]["name"] == name
+    if not recorded:
+        record_path(tmp_path / "ours.pt").unlink()
+    command.convert(
+        str(tmp_path / "ours.pt"), str(tmp_path / "back.pth"), name=None if recorded else name, reverse=True
+    )
     back = torch.load(tmp_path / "back.pth", weights_only=True)
     assert back.keys() == theirs.keys()
     assert all(torch.equal(back[key], theirs[key]) for key in theirs)
@@ -147,7 +161,7 @@ def test_what_does_not_fit_is_said():
 
 
 def test_blurred_halving_and_doubling_are_those_of_the_paper():
-    """Kernels 1 2 1 with steps of 2, and 1 3 3 1 transposed with the edges repeated (Zhang 2019), written plainly."""
+    """Kernels 1 2 1 with a stride of 2, and 1 3 3 1 transposed with repeated edges (Zhang 2019), written plainly."""
     torch.manual_seed(0)
     x = torch.rand(2, 3, 8, 12)
     row = torch.tensor([1.0, 2.0, 1.0]) / 4
@@ -162,7 +176,15 @@ def test_blurred_halving_and_doubling_are_those_of_the_paper():
     torch.testing.assert_close(ours, doubled)
 
 
-@pytest.mark.parametrize(("antialias", "blocks"), [(True, 6), (False, 6), (True, 1), (True, 2)])
+@pytest.mark.parametrize(
+    ("antialias", "blocks"),
+    [
+        pytest.param(True, 6, id="FastCUT"),
+        pytest.param(False, 6, id="CycleGAN"),
+        pytest.param(True, 1, id="one block"),
+        pytest.param(True, 2, id="two blocks"),
+    ],
+)
 def test_features_are_what_lies_on_the_way(antialias, blocks):
     torch.manual_seed(0)
     network = ResnetGenerator(channels=4, blocks=blocks, antialias=antialias, init="xavier")
@@ -193,5 +215,5 @@ def test_a_unet_translates_film_values_and_refuses_what_it_cannot_halve():
     torch.testing.assert_close(network.translate(film), (network(2 * film - 1) + 1) / 2)
     with pytest.raises(InputError, match="28 x 32 pixels cannot be halved 3 times; give sides that are multiples of 8"):
         network(torch.rand(1, 1, 28, 32))
-    with pytest.raises(InputError, match="a U-Net of 1 halvings is none"):
+    with pytest.raises(InputError, match="a U-Net needs 2 halvings or more, got 1"):
         UnetGenerator(halvings=1)

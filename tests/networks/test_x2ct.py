@@ -11,7 +11,7 @@ from networks.blocks import ConnectionC
 OFFICIAL_PARAMETERS = 61_740_467
 SCRIPT_TOLERANCE = 1e-6
 BATCH_TOLERANCE = 1e-4
-"""Between batches of the same size, with another neighbour."""
+"""Largest difference of a case between batches of one size with different other cases."""
 
 SMALL = {
     "image_size": 64,
@@ -118,10 +118,10 @@ def test_weights_start_normal_and_biases_at_zero():
 @pytest.mark.parametrize(
     ("activation", "function"),
     [
-        ("relu", torch.relu),
-        ("softplus", torch.nn.functional.softplus),
-        ("sigmoid", torch.sigmoid),
-        ("tanh", torch.tanh),
+        pytest.param("relu", torch.relu, id="relu"),
+        pytest.param("softplus", torch.nn.functional.softplus, id="softplus"),
+        pytest.param("sigmoid", torch.sigmoid, id="sigmoid"),
+        pytest.param("tanh", torch.tanh, id="tanh"),
     ],
 )
 def test_activation_follows_the_last_convolution(generator, image, activation, function):
@@ -147,11 +147,19 @@ def test_connection_c_averages_views_in_the_volume_frame(image):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image_size": 100}, r"image_size is 100; it must be a multiple of 32, and at least 64$"),
-        ({"image_size": 32}, r"image_size is 32; .* at least 64$"),
-        ({"dense_layers": (6, 12)}, r"dense_layers is \[6, 12\]; .* give 5 numbers$"),
-        ({"decoder_channels": (16, 8)}, r"decoder_channels is \[16, 8\]; .* give 6 numbers$"),
-        ({"activation": "rleu"}, "unknown activation 'rleu': choose one of relu, linear, softplus, sigmoid, tanh$"),
+        pytest.param(
+            {"image_size": 100},
+            r"image_size is 100; it must be a multiple of 32, and at least 64$",
+            id="no multiple of 32",
+        ),
+        pytest.param({"image_size": 32}, r"image_size is 32; .* at least 64$", id="too small"),
+        pytest.param({"dense_layers": (6, 12)}, r"dense_layers is \[6, 12\]; .* give 5 numbers$", id="stages"),
+        pytest.param({"decoder_channels": (16, 8)}, r"decoder_channels is \[16, 8\]; .* give 6 numbers$", id="levels"),
+        pytest.param(
+            {"activation": "rleu"},
+            "unknown activation 'rleu': choose one of relu, linear, softplus, sigmoid, tanh$",
+            id="activation",
+        ),
     ],
 )
 def test_impossible_arguments_are_refused(arguments, message):
@@ -159,7 +167,14 @@ def test_impossible_arguments_are_refused(arguments, message):
         X2CTGenerator(**arguments)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 64, 64), (1, 2, 128, 128), (2, 64, 64)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param((1, 1, 64, 64), id="one view"),
+        pytest.param((1, 2, 128, 128), id="other size"),
+        pytest.param((2, 64, 64), id="no batch"),
+    ],
+)
 def test_image_of_another_shape_is_refused(generator, shape):
     with pytest.raises(InputError, match=r"this network takes \(batch, 2, 64, 64\)"):
         generator(torch.rand(shape))

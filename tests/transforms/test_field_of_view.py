@@ -1,27 +1,30 @@
-import json
-
+import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose
 
-from conventions import InputError, View
-from drr import VolumeGrid, preset
+from conventions import InputError, Mark, MarkKind, View
+from drr import Acquisition, VolumeGrid, preset
+from readers import lung_place, unpack_films
 from tests.film_phantom import BEAMS, DETECTOR_MM, GRID, PIXELS, as_read, films, lungs
-from transforms import MatchFieldOfView, MatchFieldOfViewd
-from transforms.films.reference import lung_place
+from transforms import MatchFieldOfView, MatchFieldOfViewd, ReadRadiographd
 
 SIZE = 128
 SPACING = DETECTOR_MM / PIXELS
+CHEST = Acquisition(
+    grid=GRID, geometry="chest", curve="water", film_style="linear", detector_shape=(SIZE, SIZE), anchor="centre"
+)
 KNOWN_MM, UNKNOWN_MM = 5.0, 10.0
-"""How far from the direct rendering structures may land."""
+"""Largest distances from the direct rendering at which structures may land."""
 
 
-def matcher(**options):
-    return MatchFieldOfView(GRID, SIZE, "chest", "centre", **options)
+def matcher(acquisition=CHEST, **options):
+    return MatchFieldOfView(acquisition, **options)
 
 
 def cropped(seed, rng, spacing):
-    """Two films, cut at random, and what was cut off at the top and the left."""
+    """Return two films, cut at random, and what was cut off at the top and the left."""
     read, cuts = [], []
     for view, film in zip(View, films(seed), strict=True):
         top, left, bottom, right = rng.integers(0, 25, 4)
@@ -31,7 +34,7 @@ def cropped(seed, rng, spacing):
 
 
 def landings(seed, spacing):
-    """Where points around the lungs' centre land, and where the direct rendering has them, in mm in the mid-plane."""
+    """Return where points around the lungs' centre land and where the direct rendering has them, in mm."""
     read, cuts = cropped(seed, np.random.default_rng(seed), spacing)
     match = matcher()
     placed = match(read).meta["films"]
@@ -51,11 +54,14 @@ def landings(seed, spacing):
 
 
 def off_centre(landed, direct):
-    """Mean distance that is left when both have one centre: the error of the scale."""
+    """Return the mean distance that is left when both have one centre: the error of the scale."""
     return np.linalg.norm((landed - landed.mean(0)) - (direct - direct.mean(0)), axis=1).mean()
 
 
-@pytest.mark.parametrize(("spacing", "allowed"), [(SPACING, KNOWN_MM), (None, UNKNOWN_MM)])
+@pytest.mark.parametrize(
+    ("spacing", "allowed"),
+    [pytest.param(SPACING, KNOWN_MM, id="known spacing"), pytest.param(None, UNKNOWN_MM, id="unknown spacing")],
+)
 def test_structures_land_where_the_direct_rendering_has_them(spacing, allowed):
     scales, heights, places = [], [], []
     for seed in range(4):
@@ -72,28 +78,65 @@ def test_structures_land_where_the_direct_rendering_has_them(spacing, allowed):
     assert np.median(np.abs(heights)) < allowed  # PA and lateral lie at one height
 
 
-def test_a_computed_radiograph_is_taken_as_it_is():
+def drr(geometry):
+    return Mark(kind=MarkKind.COMPUTED_RADIOGRAPH, geometry=geometry)
+
+
+def test_a_drr_is_taken_as_it_is():
     image = torch.rand(2, SIZE, SIZE)
-    read = [
-        as_read(plane.numpy(), view, computed={"geometry": "chest"}) for view, plane in zip(View, image, strict=True)
-    ]
+    read = [as_read(plane.numpy(), view, computed=drr("chest")) for view, plane in zip(View, image, strict=True)]
     out = matcher()(read)
     np.testing.assert_array_equal(out.numpy(), image.numpy())
     np.testing.assert_allclose(out.affine.numpy(), GRID.affine())
     assert tuple(out.meta["spatial_shape"]) == GRID.shape
 
 
+def test_a_drr_of_other_tones_is_doubted():
+    mark = Mark(kind=MarkKind.COMPUTED_RADIOGRAPH, geometry="chest", curve="bone", film_style=CHEST.film_style)
+    read = [as_read(np.full((SIZE, SIZE), 0.5, np.float32), view, computed=mark) for view in View]
+    placed = matcher()(read).meta["films"]
+    for film in placed:
+        assert [doubt.text for doubt in film.record.doubts] == [
+            f"computed with curve 'bone', the model was trained with {CHEST.curve!r}"
+        ]
+
+
 @pytest.mark.parametrize(
-    ("shape", "computed", "words"),
+    ("shape", "geometry", "words"),
     [
-        ((SIZE, SIZE), {"geometry": "x2ct"}, "was computed for geometry 'x2ct', this model is for 'chest'"),
-        ((SIZE, SIZE // 2), {"geometry": "chest"}, "128 x 64 pixels are not square"),
+        pytest.param(
+            (SIZE, SIZE), "x2ct", "was computed for geometry 'x2ct', this model is for 'chest'", id="geometry"
+        ),
+        pytest.param((SIZE, SIZE // 2), "chest", "128 x 64 pixels are not square", id="oblong"),
     ],
 )
-def test_a_computed_radiograph_of_another_kind_is_refused(shape, computed, words):
-    read = [as_read(np.zeros(shape), view, computed=computed) for view in View]
+def test_a_drr_that_does_not_fit_is_refused(shape, geometry, words):
+    read = [as_read(np.zeros(shape), view, computed=drr(geometry)) for view in View]
     with pytest.raises(InputError, match=words):
         matcher()(read)
+
+
+def test_a_drr_of_another_size_is_resampled():
+    image = np.full((2, SIZE, SIZE), 0.25, np.float32)
+    image[0, :8, -8:] = 1.0
+    image[1, -8:, :8] = 0.75
+    read = [
+        as_read(plane.repeat(3, 0).repeat(3, 1), view, computed=drr(""))
+        for view, plane in zip(View, image, strict=True)
+    ]
+    out = matcher()(read)
+    assert out.shape == (2, SIZE, SIZE)
+    assert float(out[0, 2, -3]) == pytest.approx(1.0, abs=1e-3)
+    assert float(out[1, -3, 2]) == pytest.approx(0.75, abs=1e-3)
+
+
+def test_drrs_in_one_nifti_file_are_stacked(tmp_path):
+    planes = np.random.default_rng(0).random((SIZE, SIZE, 2)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(planes, np.eye(4)), tmp_path / "two.nii.gz")
+    steps = Compose([ReadRadiographd("image"), MatchFieldOfViewd("image", CHEST)])
+    item = steps({"image": str(tmp_path / "two.nii.gz"), "case": "a"})
+    np.testing.assert_allclose(item["image"].numpy(), np.moveaxis(planes, -1, 0), atol=1e-6)
+    assert [film.view for film in unpack_films(item)] == list(View)
 
 
 def test_a_film_that_covers_the_detector_can_be_given_as_it_is():
@@ -121,6 +164,31 @@ def test_one_known_spacing_serves_both_films():
     assert scales[1][1] == pytest.approx(scales[0][1], rel=0.15)
 
 
+def with_marker(film, row, column):
+    """Return a film, a little darker, with a small bright square in a dark one at a pixel."""
+    marked = 0.8 * film
+    marked[row - 12 : row + 13, column - 12 : column + 13] = 0
+    marked[row - 5 : row + 6, column - 5 : column + 6] = 1
+    return marked
+
+
+@pytest.mark.parametrize("mirrored", [pytest.param(False, id="front left"), pytest.param(True, id="front right")])
+def test_a_marker_before_the_chest_of_a_lateral_stays_there(mirrored):
+    """The marker stands at the front and the head, wherever the film as given has its front."""
+    row, column = 60, 90
+    lateral = with_marker(films(0)[1], row, column)
+    given = lateral[:, ::-1].copy() if mirrored else lateral
+    read = [as_read(films(0)[0], View.PA, SPACING), as_read(given, View.LATERAL, SPACING)]
+    out = matcher()(read)
+    top, bottom, left, right = out.meta["films"][1].frame
+    expected = np.array([(row + 0.5 - top) / (bottom - top), (column + 0.5 - left) / (right - left)]) * SIZE
+    found = np.argwhere(out[1].numpy() > 0.85).mean(axis=0) + 0.5
+    np.testing.assert_allclose(found, expected, atol=1.0)
+    assert (found < SIZE / 2).all()  # to the head and to the front
+    changed = [d.subject for d in read[1].meta["record"].decisions if d.kind == "changed"]
+    assert changed == ["orientation"] * mirrored
+
+
 def test_beyond_the_volume_it_is_dark():
     read = [as_read(np.maximum(film, 0.2), view) for view, film in zip(View, films(0), strict=True)]
     image = matcher()(read).numpy()
@@ -131,16 +199,18 @@ def test_beyond_the_volume_it_is_dark():
 
 
 def test_a_single_view_is_matched_alone():
-    out = matcher(views=("pa",))([as_read(films(1)[0], View.PA)])
+    out = matcher(CHEST.replace(view_names=("pa",)))([as_read(films(1)[0], View.PA)])
     assert out.shape == (1, SIZE, SIZE)
     with pytest.raises(InputError, match=r"1 radiograph\(s\), this model needs 2"):
         matcher()([as_read(films(1)[0], View.PA)])
 
 
-def test_the_dictionary_form_does_the_same_and_the_record_is_fit_for_json():
+def test_the_dictionary_form_does_the_same_and_packs_the_films():
     read = [as_read(film, view) for view, film in zip(View, films(0), strict=True)]
-    out = MatchFieldOfViewd("image", GRID, SIZE, "chest", "centre")({"image": read})["image"]
-    np.testing.assert_array_equal(
-        out.numpy(), matcher()([as_read(f, v) for v, f in zip(View, films(0), strict=True)]).numpy()
-    )
-    json.dumps([film.record.to_list() for film in out.meta["films"]])
+    item = MatchFieldOfViewd("image", CHEST)({"image": read})
+    expected = matcher()([as_read(film, view) for view, film in zip(View, films(0), strict=True)])
+    np.testing.assert_array_equal(item["image"].numpy(), expected.numpy())
+    torch.testing.assert_close(item["geometry"], CHEST.geometry_tensor())
+    for film, given, placed in zip(unpack_films(item), read, expected.meta["films"], strict=True):
+        assert film.record.to_list() == given.meta["record"].to_list()
+        assert film.frame == pytest.approx(placed.frame)

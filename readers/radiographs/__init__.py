@@ -1,0 +1,1 @@
+"""Read films and DRRs from files, with a record of every decision."""

@@ -1,0 +1,118 @@
+"""Find the view of a DICOM radiograph in its tags (PS3.3 C.8.7.3, C.8.11.5; PS3.16 CID 4010)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conventions import View
+from drr import VIEW_POSITIONS
+
+from .header import Header
+from .orientation import OPPOSITE, UPRIGHT, main_directions
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Direction of the rays that a tag states.
+
+    Args:
+        view: view that models read; None for another.
+        name: name for the record.
+        usual: whether chest models are made for it.
+    """
+
+    view: View | None
+    name: str
+    usual: bool = True
+
+
+_PA = Projection(View.PA, "PA")
+_AP = Projection(View.PA, "AP", usual=False)
+_FRONTAL = Projection(View.PA, "frontal")
+_LATERAL = Projection(View.LATERAL, "lateral")
+_LEFT = Projection(View.LATERAL, "left lateral (left side at the detector)")
+_RIGHT = Projection(View.LATERAL, "right lateral (right side at the detector)")
+_OBLIQUE = Projection(None, "oblique", usual=False)
+_DECUBITUS = Projection(View.PA, "decubitus", usual=False)
+
+_BY_POSE = {"pa": _PA, "ap": _AP, "left": _LEFT, "right": _RIGHT}
+
+POSITIONS = {
+    **{term: _BY_POSE[pose] for term, pose in VIEW_POSITIONS.items()},
+    **dict.fromkeys(("LATERAL", "LAT"), _LATERAL),
+    **dict.fromkeys(("RLD", "LLD"), _DECUBITUS),
+    **dict.fromkeys(("RLO", "LLO", "RAO", "LAO", "RPO", "LPO", "OBLIQUE"), _OBLIQUE),
+}
+"""View Position (0018,5101): the terms of `drr.VIEW_POSITIONS`, and those for which no beam is known."""
+
+CODES = {
+    **dict.fromkeys(("399033003", "R-10202"), _FRONTAL),
+    **dict.fromkeys(("272479007", "R-40888", "R-10214"), _PA),
+    **dict.fromkeys(("399348003", "R-10206"), _AP),
+    **dict.fromkeys(("399067008", "R-102CD"), _LATERAL),
+    **dict.fromkeys(("399173006", "R-10236"), _LEFT),
+    **dict.fromkeys(("399198007", "R-10232"), _RIGHT),
+    **dict.fromkeys(("399182000", "R-102C1", "399135007", "R-10220", "399356000", "R-40985"), _OBLIQUE),
+    **dict.fromkeys(("399006002", "R-10212", "399038007", "R-10210", "399184004", "R-10238"), _OBLIQUE),
+    **dict.fromkeys(("399236003", "R-10234", "260427002", "R-40783"), _OBLIQUE),
+}
+"""SNOMED CT and SNOMED-RT codes in View Code Sequence (0054,0220), of CID 4010."""
+
+
+def view_of_position(position: str) -> View | None:
+    """Return the view that a term of View Position (0018,5101) states.
+
+    Args:
+        position: the term, in any case.
+
+    Returns:
+        The view of a film taken along PA, AP or from the side; None for an oblique or a decubitus film, and where the
+        term is not known.
+    """
+    projection = POSITIONS.get(position.strip().upper())
+    return None if projection is None or projection is _DECUBITUS else projection.view
+
+
+def find_view(header: Header, asked: View) -> View | None:
+    """Compare the view that the tags state with the requested one.
+
+    Args:
+        header: tags of the film.
+        asked: view that the film is taken for.
+
+    Returns:
+        The view that the tags state; None where they state none that a model reads.
+    """
+    record = header.record
+    projection = _projection(header)
+    directions = main_directions(header)
+    axes = {axis for letter in directions or () for axis in (letter, OPPOSITE[letter])}
+    by_letters = next((view for view, (right, _) in UPRIGHT.items() if right in axes), None)
+    if projection is None:
+        if by_letters is None:
+            record.assumed("view", f"not stated; taken for {asked} as asked")
+            return None
+        projection = Projection(by_letters, f"{by_letters} by PatientOrientation")
+    if not projection.usual:
+        record.doubt("view", f"the tags say {projection.name}, which the model is not made for")
+    else:
+        record.found("view", f"the tags say {projection.name}")
+    if projection.view and by_letters and projection.view is not by_letters:
+        record.doubt("view", f"PatientOrientation is that of a {by_letters} film, unlike the other tags")
+    if projection.view and projection.view is not asked:
+        record.doubt("view", f"given as {asked}, but the tags say {projection.name}", confidence=1.0)
+    return projection.view
+
+
+def _projection(header: Header) -> Projection | None:
+    """Return what ViewPosition says, else ViewCodeSequence."""
+    position = header.text("ViewPosition")
+    if position in POSITIONS:
+        return POSITIONS[position]
+    if position:
+        header.record.doubt("view", "ViewPosition holds an unknown term")
+    for item in header.items("ViewCodeSequence"):
+        code = Header(item, header.record).text("CodeValue")
+        if code in CODES:
+            return CODES[code]
+    return None

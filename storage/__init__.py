@@ -1,0 +1,17 @@
+"""Write files whole or not at all, read them without running them, and check a run before it starts.
+
+atomic       files, JSON, and the renaming of files of an earlier run
+tensors      files of tensors
+options      keys on the command line that nothing reads
+preflight    all checks before a run
+"""
+
+from .atomic import FilePath as FilePath
+from .atomic import set_aside as set_aside
+from .atomic import to_json as to_json
+from .atomic import write_atomically as write_atomically
+from .atomic import write_json as write_json
+from .preflight import check_run as check_run
+from .preflight import start_run as start_run
+from .tensors import read_tensors as read_tensors
+from .tensors import write_tensors as write_tensors

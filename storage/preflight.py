@@ -1,0 +1,50 @@
+"""Check a run before it starts: its keys, its device and its folders."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from conventions import InputError, report_input_errors
+
+from .atomic import FilePath
+from .options import check_options
+
+
+def check_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:
+    """Refuse a run with keys that nothing reads, on a missing device, or into folders that cannot be written to.
+
+    Args:
+        device: device that the run computes on.
+        folders: folders that it will write to; they need not exist yet.
+
+    Raises:
+        InputError: naming the key, the device or the folder.
+    """
+    check_options(sys.argv)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"device {str(device)!r} is not available on this machine; use --device cpu") from error
+    for folder in map(Path, folders):
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise InputError(f"{folder}: cannot be written to, because of {existing}; choose another folder")
+
+
+def start_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:
+    """Begin a run of the bundle: report bad input in one sentence, and check the run with `check_run`.
+
+    Args:
+        device: device that the run computes on.
+        folders: folders that it will write to; they need not exist yet.
+
+    Raises:
+        InputError: as in `check_run`.
+    """
+    report_input_errors()
+    check_run(device, folders)

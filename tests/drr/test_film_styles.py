@@ -1,0 +1,72 @@
+import math
+
+import pytest
+import torch
+
+from conventions import InputError
+from drr import to_film
+
+
+def test_linear_keeps_absolute_attenuation():
+    p = torch.tensor([[0.0, 4.0], [8.0, 20.0]])
+    assert torch.equal(to_film(p, "linear"), torch.tensor([[0.0, 0.5], [1.0, 1.0]]))
+
+
+def test_x2ct_is_eight_bit_of_its_own_maximum():
+    p = torch.tensor([[[0.0, 1.0], [2.0, 4.0]], [[0.0, 10.0], [20.0, 40.0]]])
+    film = to_film(p, "x2ct")
+    expected = torch.tensor([[0.0, 63 / 255], [127 / 255, 1.0]])
+    torch.testing.assert_close(film, torch.stack([expected, expected]))
+    assert torch.equal(to_film(torch.zeros(2, 3, 3), "x2ct"), torch.zeros(2, 3, 3))
+
+
+@pytest.mark.parametrize("style", ["linear", "x2ct"])
+def test_gradients_pass(style):
+    p = torch.tensor([[1.0, 2.0], [3.0, 7.0]], requires_grad=True)
+    to_film(p, style)[0, 0].backward()
+    assert float(p.grad[0, 0]) == pytest.approx(1 / 8 if style == "linear" else 1 / 7)
+
+
+def test_unknown_style():
+    with pytest.raises(InputError, match=r"unknown film style 'dark'.*linear, logistic, transmission, x2ct"):
+        to_film(torch.zeros(1, 1), "dark")
+
+
+def test_transmission_and_its_inverse():
+    p = torch.tensor([[0.0, 1.0], [2.0, 6.0]], dtype=torch.float64)
+    torch.testing.assert_close(to_film(p, "transmission", photometric="MONOCHROME1"), torch.exp(-p))
+    torch.testing.assert_close(to_film(p, "transmission"), 1 - torch.exp(-p))
+
+
+def test_logistic_has_fixed_limits():
+    p = torch.tensor([[0.0, 3.0], [6.0, 100.0]], dtype=torch.float64)
+    film = to_film(p, "logistic")
+    assert float(film[0, 1]) == 0.5
+    assert float(film[0, 0]) == pytest.approx(1 / (1 + math.exp(2.4)))
+    assert float(film[1, 1]) == pytest.approx(1)
+    # Another patient in the batch changes nothing.
+    assert torch.equal(to_film(torch.stack([p, 5 * p]), "logistic")[0], film)
+
+
+def test_noise_is_poissons():
+    p = torch.full((400, 400), 2.0, dtype=torch.float64)
+    noisy = 8 * to_film(p, "linear", photons=1e4, generator=torch.Generator().manual_seed(0))
+    assert float(noisy.mean()) == pytest.approx(2.0, abs=2e-3)
+    assert float(noisy.std()) == pytest.approx(1 / math.sqrt(1e4 * math.exp(-2)), rel=0.02)
+    again = 8 * to_film(p, "linear", photons=1e4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(noisy, again)
+    dark = to_film(torch.full((50, 50), 30.0), "transmission", photons=10.0)  # no photon arrives: half a one
+    torch.testing.assert_close(dark, torch.full((50, 50), 0.95))
+
+
+def test_the_gradient_passes_through_noise():
+    p = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    to_film(p, "linear", photons=1e6, generator=torch.Generator().manual_seed(1)).sum().backward()
+    torch.testing.assert_close(p.grad, torch.full((1, 2), 1 / 8))
+
+
+def test_bad_choices():
+    with pytest.raises(InputError, match="MONOCHROME2, MONOCHROME1"):
+        to_film(torch.zeros(1, 1), photometric="RGB")
+    with pytest.raises(InputError, match="photons must be positive"):
+        to_film(torch.zeros(1, 1), photons=0.0)

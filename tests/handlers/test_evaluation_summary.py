@@ -1,0 +1,65 @@
+import csv
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from engines import X2CTEvaluator
+from handlers import EvaluationSummary
+from metrics import volume_metrics
+from transforms import UnitToHUd
+
+KEYS = ["pred", "mean_volume", "shuffled_input"]
+
+
+class Constant(nn.Module):
+    """A generator of volumes of one value, the mean of their radiographs."""
+
+    def forward(self, image, geometry=None):
+        return image.mean((1, 2, 3)).reshape(-1, 1, 1, 1, 1).expand(-1, 1, 8, 8, 8)
+
+
+def evaluate(folder, cases=3, **options):
+    """An evaluation whose MAE is known: labels of 0, predictions of 0.1, 0.2 ..., controls of 0.5 and 0.9."""
+    batches = [
+        {
+            "image": torch.full((1, 2, 8, 8), 0.1 * number),
+            "other_image": torch.full((1, 2, 8, 8), 0.9),
+            "label": torch.zeros(1, 1, 8, 8, 8),
+            "geometry": torch.zeros(1, 2, 4, 3),
+            "case": [f"case_{number}"],
+        }
+        for number in range(1, cases + 1)
+    ]
+    X2CTEvaluator(
+        "cpu",
+        batches,
+        Constant(),
+        mean_volume=torch.full((1, 8, 8, 8), 0.5),
+        postprocessing=UnitToHUd([*KEYS, "label"]),
+        key_val_metric=volume_metrics(KEYS),
+        val_handlers=[EvaluationSummary(folder, **options)],
+    ).run()
+
+
+def test_means_are_in_the_summary_and_each_case_has_a_row(tmp_path):
+    evaluate(tmp_path, record={"checkpoint": "model.pt"})
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["held_out_cases"] == ["case_1", "case_2", "case_3"]
+    assert summary["model"] == {"checkpoint": "model.pt"}
+    assert summary["mae_hu"] == pytest.approx(
+        {"prediction": 500, "mean_volume": 1250, "shuffled_input": 2250}, rel=1e-5
+    )
+    assert set(summary["psnr_db"]) == set(summary["ssim"]) == {"prediction", "mean_volume", "shuffled_input"}
+    rows = list(csv.DictReader((tmp_path / "cases.csv").open()))
+    assert [row["case"] for row in rows] == summary["held_out_cases"]
+    assert [float(row["mae_hu/prediction"]) for row in rows] == pytest.approx([250, 500, 750], rel=1e-5)
+    assert [float(row["mae_hu/mean_volume"]) for row in rows] == pytest.approx([1250] * 3, rel=1e-5)
+
+
+def test_files_of_an_earlier_run_are_kept(tmp_path):
+    evaluate(tmp_path)
+    evaluate(tmp_path, cases=2)
+    assert len(json.loads((tmp_path / "summary.json").read_text())["held_out_cases"]) == 2
+    assert len(list(tmp_path.glob("summary_*.json"))) == len(list(tmp_path.glob("cases_*.csv"))) == 1

@@ -1,0 +1,121 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from conventions import InputError, expand_views
+from drr import Acquisition
+from engines import X2CTEvaluator
+from handlers import EvaluationSummary
+from metrics import paper_volume_metrics, volume_metrics
+from reports.summary import summary_table
+from transforms import UnitToHUd
+
+
+def write(folder, **summary):
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+@pytest.fixture
+def summary():
+    return {
+        "psnr_db": {"prediction": 21.5, "mean_volume": 18.0, "shuffled_input": 17.0},
+        "ssim": {"prediction": 0.5804, "mean_volume": 0.472, "shuffled_input": 0.334},
+        "mae_hu": {"prediction": 129.74, "mean_volume": 185.2, "shuffled_input": 238.3},
+        "held_out_cases": ["a", "b"],
+    }
+
+
+TABLE = """\
+2 held-out cases, averages (PSNR peak is the width of the HU window, SSIM in 3-D):
+
+                                              PSNR dB         SSIM       MAE HU
+  this network                                  21.50        0.580        129.7
+  mean training volume                          18.00        0.472        185.2
+  network, another case's radiographs           17.00        0.334        238.3
+"""
+
+
+def test_the_table_is_that_of_the_readme(tmp_path, summary, root):
+    write(tmp_path, **summary)
+    table = summary_table(tmp_path)
+    assert table.startswith(TABLE)
+    assert "gain over the mean volume: 3.50 dB" in table
+    assert "authors" not in table  # an evaluation without the paper's measures
+    titles = [line[:40] for line in TABLE.splitlines()[2:]]
+    readme = (root / "README.md").read_text().splitlines()
+    first = next(i for i, line in enumerate(readme) if "held-out cases" in line)
+    assert [line[:40] for line in readme[first + 2 : first + 6]] == titles
+    assert readme[first].lstrip("0123456789") == TABLE.splitlines()[0].lstrip("0123456789")
+    assert readme[first + 2] == TABLE.splitlines()[2]
+
+
+def test_the_papers_measures_are_a_table_of_their_own(tmp_path, summary):
+    write(tmp_path, **summary)
+    corrected_alone = summary_table(tmp_path)
+    paper = {"prediction": 26.5, "mean_volume": 23.0}
+    write(tmp_path, **summary, paper_psnr_avg=paper, paper_psnr_3d=paper, paper_ssim_avg=paper)
+    corrected, paper = summary_table(tmp_path).split("as the authors compute it (peak 4095, slice-wise; +4.29 dB)")
+    assert corrected.strip() in corrected_alone
+    assert "PSNR-avg dB" in paper
+    lines = [line.split() for line in paper.splitlines() if line.startswith("  ")]
+    assert lines[0] == ["PSNR-avg", "dB", "PSNR-3D", "dB", "SSIM-avg"]
+    assert [line[-3:] for line in lines[1:3]] == [["26.50", "26.50", "26.500"], ["23.00", "23.00", "23.000"]]
+    assert f"numbers   {tmp_path / 'summary.json'}" in paper
+
+
+def test_what_is_no_summary_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds no readable summary.json"):
+        summary_table(tmp_path / "absent")
+    (tmp_path / "summary.json").write_text("[]")
+    with pytest.raises(InputError, match="is not the summary"):
+        summary_table(tmp_path)
+
+
+class FirstView(nn.Module):
+    """Predicts the first radiograph, repeated along its rays."""
+
+    def forward(self, image, geometry=None):
+        return expand_views(image, image.shape[-1])[:, :1]
+
+
+@pytest.mark.parametrize("mean_volume", [pytest.param(None, id="no mean"), pytest.param(0.5, id="a mean")])
+def test_an_evaluation_without_a_mean_volume_has_all_other_rows(tmp_path, mean_volume):
+    torch.manual_seed(0)
+    geometry = Acquisition(detector_shape=8).geometry_tensor()[None]
+    batches = [
+        {
+            "image": torch.rand(1, 2, 8, 8),
+            "other_image": torch.rand(1, 2, 8, 8),
+            "geometry": geometry,
+            "other_geometry": geometry,
+            "label": torch.rand(1, 1, 8, 8, 8),
+            "case": [f"case_{number}"],
+        }
+        for number in range(2)
+    ]
+    measured = ["pred", "mean_volume", "shuffled_input"]
+    X2CTEvaluator(
+        "cpu",
+        batches,
+        FirstView(),
+        mean_volume=None if mean_volume is None else torch.full((1, 8, 8, 8), mean_volume),
+        postprocessing=UnitToHUd([*measured, "label"], allow_missing_keys=True),
+        key_val_metric=volume_metrics(measured),
+        additional_metrics=paper_volume_metrics(measured),
+        val_handlers=[EvaluationSummary(tmp_path)],
+    ).run()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    expected = {"prediction", "shuffled_input"} | (set() if mean_volume is None else {"mean_volume"})
+    measures = set(summary) - {"held_out_cases", "model"}
+    assert len(measures) > 10
+    assert all(set(summary[measure]) == expected for measure in measures)
+    table = summary_table(tmp_path)
+    assert table.count("this network") == table.count("network, another case's radiographs") == 2
+    assert table.count("mean training volume") == (0 if mean_volume is None else 2)
+    assert ("gain over the mean volume" in table) is (mean_volume is not None)
+    assert "nan" not in table
+    header = (tmp_path / "cases.csv").read_text().splitlines()[0]
+    assert "mae_hu/shuffled_input" in header
+    assert ("mae_hu/mean_volume" in header) is (mean_volume is not None)
