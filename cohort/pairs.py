@@ -147,7 +147,7 @@ def _by_name(root: Path, file: Path, stem: str) -> tuple[str, View] | None:
 
 
 def _header(file: Path) -> Any:
-    """Read the tags that give the study and view of a film; None where the file is not DICOM."""
+    """Read the tags that give the study and view of a film; None if the file is not DICOM."""
     if not has_pydicom:
         return None
     try:

@@ -22,7 +22,7 @@ def ready_manifest(
     phantom_folder: str | os.PathLike[str] | None = "output/cohort",
     phantoms: int = 40,
 ) -> Path:
-    """Return the manifest of a folder of CTs; where there is none, split the CTs by patient as `cohort split` does.
+    """Return the manifest of a folder of CTs; if there is none, split the CTs by patient as `cohort split` does.
 
     With several processes, the first one writes and the others wait for it.
 

@@ -22,7 +22,7 @@ MANIFEST_NAME = "manifest.json"
 
 
 def patient_of(file_name: str) -> str:
-    """Return the patient that a CT file belongs to by its name, in lower case.
+    """Return the patient whom the name of a CT file identifies, in lower case.
 
     `sub-01_ses-2_ct.nii.gz` (BIDS) belongs to `sub-01`, `smith__followup.nii.gz` to `smith`; any other file is a
     patient of its own.

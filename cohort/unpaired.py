@@ -95,7 +95,7 @@ def prepared_films(
     cache_dir: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Read films and match each to the field of view of the DRRs, as it would be given to a CT model.
+    """Read films and match each to the field of view of the DRRs, as for a CT model.
 
     A film that cannot be read or shows no chest is left out with a warning.
 
@@ -161,7 +161,7 @@ def _digest(content: bytes) -> str:
 
 
 class UnpairedDataset(Dataset):
-    """A dataset of pairs of a film and a DRR of the same view, indexed by the places that `UnpairedSampler` yields.
+    """A dataset of pairs of a film and a DRR of the same view, indexed by the tuples that `UnpairedSampler` yields.
 
     Args:
         films: items from `prepared_films`.
@@ -248,7 +248,7 @@ class UnpairedSampler(Sampler[Place]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Place]:
-        """Iterate over the places of this process in the order of the epoch."""
+        """Iterate over the indices of this process in the order of the epoch."""
         random = np.random.default_rng([self.seed, self.epoch])
         total = len(self) * self.world_size
         sizes = {view: 1 if self.balanced else len(films) for view, films in self.films.items()}

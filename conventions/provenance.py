@@ -174,7 +174,7 @@ def _parse(text: Any) -> dict[str, Any]:
 
 
 def _known(kind: MarkKind, said: Mapping[str, Any]) -> Mark:
-    """Keep the entries that have the form of a technical word: names as files hold them, days and numbers have not."""
+    """Keep the entries that look like technical words; patients' names, dates and numbers do not."""
     forms = {"version": _VERSION, "sha256": _SHA256}
     kept = {
         name: said[name]

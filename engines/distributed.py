@@ -19,7 +19,7 @@ from storage import check_run
 
 
 def join_processes(device: str | torch.device) -> None:
-    """Join the other processes that torchrun started: by NCCL where they compute on GPUs, by gloo where on CPUs.
+    """Join the other processes that torchrun started: by NCCL if they compute on GPUs, by gloo if on CPUs.
 
     All processes but the first log warnings and errors alone. An existing group is used as it is.
 

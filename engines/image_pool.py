@@ -9,7 +9,7 @@ import torch
 
 
 class ImagePool:
-    """Mix of new and earlier images for the discriminator (Shrivastava et al. 2017), in any number of dimensions.
+    """A mix of new and earlier images for the discriminator (Shrivastava et al. 2017), in any number of dimensions.
 
     While it is not full, an image is kept and shown. After that, one time in two, an earlier image is shown in its
     place and the new one kept. It has a random generator of its own, so that a run can be resumed.

@@ -39,7 +39,7 @@ class Resumable:
             resume.attach(self)
 
     def run(self) -> None:
-        """Train to the last epoch, from the first one or from where `resume` continues.
+        """Train to the last epoch, starting at the first one or where `resume` continues.
 
         A trainer that has trained before, as in the rounds of a federation, continues from where it is.
         """

@@ -53,7 +53,7 @@ def write_nifti(
 
 
 def _details(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of a model's record that a mark holds."""
+    """Select the entries of a model's record that a mark holds."""
     acquisition = record.get("acquisition") or {}
     network = record.get("network") or {}
     return {

@@ -79,7 +79,7 @@ def write_png16(
 def write_radiograph_nifti(
     path: FilePath, image: np.ndarray, affine: np.ndarray, record: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write a DRR as NIfTI that lies where the detector stood, with a JSON sidecar.
+    """Write a DRR as NIfTI at the position of the detector, with a JSON sidecar.
 
     Args:
         path: file to write, ending in .nii or .nii.gz; a file of an earlier run is renamed, not overwritten.

@@ -16,7 +16,7 @@ WEIGHT_BYTES = 16
 
 
 def expected_bytes(trainer: Any, batch: Mapping[str, Any]) -> int:
-    """Estimate what a step needs in float32: weights, gradients, moments, and what the backward pass keeps.
+    """Estimate the memory that a step needs in float32: weights, gradients, moments, and what the backward pass keeps.
 
     It is counted on torch's meta device, on which nothing is computed.
 

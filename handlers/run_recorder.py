@@ -27,7 +27,7 @@ from .model_saver import ModelSaver
 
 
 def describe_run(manifest: str | os.PathLike[str], seed: int) -> dict[str, Any]:
-    """Describe what a run depends on besides its configuration.
+    """Describe what a run depends on apart from its configuration.
 
     Args:
         manifest: manifest of the cohort, or the folder that holds it.
@@ -53,7 +53,7 @@ def describe_run(manifest: str | os.PathLike[str], seed: int) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Return the commit of the repository of this code; None where there is none, as in an exported bundle."""
+    """Return the commit of the repository of this code; None if there is none, as in an exported bundle."""
     try:
         done = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=True

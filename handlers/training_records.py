@@ -1,4 +1,4 @@
-"""Describe a training run: its models, what it depends on, and what must not differ when it is resumed."""
+"""Describe a training run: its models, its dependencies, and what must not change when it is resumed."""
 
 from __future__ import annotations
 

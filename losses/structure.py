@@ -1,4 +1,4 @@
-"""The loss that keeps the edges of a film in its translation."""
+"""The loss that preserves the edges of a film in its translation."""
 
 from __future__ import annotations
 

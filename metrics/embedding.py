@@ -1,4 +1,4 @@
-"""Features of radiographs, in which sets of them are compared (KID, FID)."""
+"""Extract the features by which sets of radiographs are compared (KID, FID)."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _renamed(key: str) -> str:
 
 
 def embedding(path: str | os.PathLike[str] | None = None, seed: int = 0) -> nn.Module:
-    """Return the features in which sets of radiographs are compared.
+    """Return the features by which sets of radiographs are compared.
 
     Args:
         path: file of a trained DenseNet-121, as in `PretrainedFeatures`; None is `RandomFeatures`.

@@ -126,7 +126,7 @@ class _FamilyHandler(_PredictionHandler):
         self.names = names
 
     def completed(self, engine: Any, name: str) -> None:
-        """Hand the metrics to the engine; `name`, under which the family was attached, is one of them."""
+        """Pass the metrics to the engine; `name`, under which the family was attached, is one of them."""
         if not (self.required or self.measured):
             return
         means, details = self.metric_fn.aggregate(), self.metric_fn.get_buffer()

@@ -1,4 +1,4 @@
-"""`python -m networks`: list the networks, convert checkpoints, export ONNX. Add `--help` after a command."""
+"""`python -m networks`: list the networks, convert checkpoints, export ONNX. Each command has `--help`."""
 
 from __future__ import annotations
 

@@ -356,7 +356,7 @@ class ViewDecoderLevelBase(nn.Module):
 
 
 class ViewDecoderLevel(ViewDecoderLevelBase):
-    """One level in the decoder of a view: refine and up-sample, lift the encoder's map by Connection-B, merge both.
+    """One level in the decoder of a view: refine and up-sample, lift the encoder's map with Connection-B, merge both.
 
     Args:
         upsample: module that brings the incoming feature to the size and the channels of this level.

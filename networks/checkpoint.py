@@ -1,4 +1,4 @@
-"""Read and check a model: its weights, and the record next to them that says what made it.
+"""Read and check a model: its weights, and the record next to them that describes how it was made.
 
 A model is `NAME.pt`, a bare state dict, and `NAME.json`, its record. A generator that training wrote also has
 `NAME_mean.pt`, the mean of the volumes it was trained on.
@@ -36,7 +36,7 @@ def record_path(checkpoint: FilePath) -> Path:
 
 
 def mean_path(checkpoint: FilePath) -> Path:
-    """Return where the mean training volume of a checkpoint lies: `model_mean.pt` for `model.pt`."""
+    """Return the path of the mean training volume of a checkpoint: `model_mean.pt` for `model.pt`."""
     path = Path(checkpoint)
     return path.with_name(f"{path.stem}_mean.pt")
 
@@ -86,7 +86,7 @@ def write_record(checkpoint: FilePath, record: Mapping[str, Any]) -> Path:
 
 
 def read_record(checkpoint: FilePath) -> dict[str, Any]:
-    """Read the record of a checkpoint, and bring one of version 0.1 to the present form.
+    """Read the record of a checkpoint, and convert one of version 0.1 to the present form.
 
     Args:
         checkpoint: the model file.
@@ -266,7 +266,7 @@ def _refuse_differences(file: Path, record: Mapping[str, Any], expect: Mapping[s
 
 
 def _first_difference(entry: str, made: Any, asked: Any) -> tuple[str, Any, Any]:
-    """Find the innermost entry that differs, so that the sentence names it."""
+    """Find the innermost entry that differs, so that the message names it."""
     while isinstance(made, dict) and isinstance(asked, dict):
         key = next(key for key in [*made, *asked] if made.get(key) != asked.get(key))
         entry, made, asked = f"{entry} {key}", made.get(key), asked.get(key)

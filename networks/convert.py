@@ -181,7 +181,7 @@ LAYERS: dict[type[nn.Module], Callable[..., dict[str, str]]] = {
     UnetGenerator: _unet_layers,
     PixelDiscriminator: _pixelgan_layers,
 }
-"""Table of layers for each network that the authors have: their names of the layers to ours."""
+"""Table of layers for each of the authors' networks: their names of the layers -> ours."""
 
 
 def official_keys(network: nn.Module) -> dict[str, str]:
@@ -205,7 +205,7 @@ def official_keys(network: nn.Module) -> dict[str, str]:
 
 
 def from_official(state_dict: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Rename the entries of a state dict of the authors to our names.
+    """Rename the entries of an authors' state dict to our names.
 
     Args:
         state_dict: entry `state_dict` of one of their checkpoint files.
@@ -281,7 +281,7 @@ def plain_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
-    """Find out which of our networks a state dict of the authors belongs to.
+    """Find which of our networks a state dict of the authors belongs to.
 
     Two cases look alike. The "NoFuse" network has the same entries as the shipped "Fuse" and is taken for it;
     give its name, `x2ct_biplanar_no_fuse`, yourself. The discriminator of CycleGAN as of summer 2018, with statistics
@@ -329,7 +329,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
 
 
 def recognise_ours(state_dict: Mapping[str, Tensor], name: str) -> dict[str, Any]:
-    """Find out the arguments of a network of ours from its entries, as far as they show.
+    """Find the arguments of a network of ours from its entries, as far as these reveal them.
 
     Args:
         state_dict: state dict of our network.
@@ -381,7 +381,7 @@ def official_acquisition(network: nn.Module) -> Acquisition | None:
 
 
 def is_of_cyclegan(name: str) -> bool:
-    """Say whether a name is that of a network of CycleGAN's authors, not of X2CT-GAN's."""
+    """Return whether a name is that of a network of CycleGAN's authors, not of X2CT-GAN's."""
     return name in ("resnet_9blocks", "resnet_6blocks", "patchgan_70", "unet_128", "unet_256", "pixelgan")
 
 
@@ -410,7 +410,7 @@ def _recognise_unet(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[st
 
 
 def _recognise_patchgan_70(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
-    """Find out channels, layers and norm of CycleGAN's discriminator.
+    """Find the channels, layers and norm of CycleGAN's discriminator.
 
     It has the entries of the 2-D discriminator of X2CT-GAN, except for the statistics of its norms.
     """
@@ -423,7 +423,7 @@ def _recognise_patchgan_70(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, 
 
 
 def _is_statistic(key: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Say whether an entry is a statistic of an instance norm, which has no weights."""
+    """Return whether an entry is a statistic of an instance norm, which has no weights."""
     layer, _, kind = key.rpartition(".")
     return f".{kind}" in DEAD_BUFFERS and f"{layer}.weight" not in shapes
 
@@ -434,7 +434,7 @@ def image_size_of(connection_a: tuple[int, ...]) -> int:
 
 
 def _is_dead(key: str, network: nn.Module) -> bool:
-    """Say whether an entry has no effect: a statistic of an instance norm, or a Connection-B in a network without."""
+    """Return whether an entry has no effect: a statistic of an instance norm, or a superfluous Connection-B."""
     without_b = isinstance(network, (X2CTGenerator, SingleViewGenerator)) and isinstance(
         network.pa.decoder.levels[0], ViewDecoderLevelWithoutB
     )

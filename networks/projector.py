@@ -11,7 +11,7 @@ from .resnet import xavier_init
 
 
 class PatchProjector(nn.Module):
-    """A projection of the features at some places of an image, layer by layer, to unit vectors (Park et al. 2020).
+    """A projection of the features at some positions of an image, layer by layer, to unit vectors (Park et al. 2020).
 
     Args:
         channels: channels of the features of each layer, as in `ResnetGenerator.feature_channels`.
@@ -29,7 +29,7 @@ class PatchProjector(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, features: list[Tensor], places: list[Tensor]) -> list[Tensor]:
-        """Project the features at some places.
+        """Project the features at some positions.
 
         Args:
             features: (B, channels, rows, columns) of each layer.

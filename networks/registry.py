@@ -67,7 +67,7 @@ for _name, (_description, _maker) in _MADE_BY.items():
 
 
 def build_network(name: str, **overrides: Any) -> nn.Module:
-    """Build a network by its name.
+    """Build a network by name.
 
     Args:
         name: one of `NETWORKS.names`.

@@ -1,4 +1,4 @@
-"""`python -m reports`: print an evaluation, and compare translators of style. Ask for `--help` after a command."""
+"""`python -m reports`: print an evaluation, and compare translators of style. Each command has `--help`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ RADIOGRAPHS_PER_ROW = 4
 
 
 def _letters(axes: Any, letters: Sequence[str]) -> None:
-    """Name the patient's sides at the edges: right/left, anterior/posterior, head/feet."""
+    """Label the edges with the patient's sides: right/left, anterior/posterior, head/feet."""
     places = [(0.5, 0.97, "center", "top"), (0.5, 0.03, "center", "bottom")]
     places += [(0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center")]
     for letter, (x, y, horizontal, vertical) in zip(letters, places, strict=True):

@@ -62,7 +62,7 @@ def style_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 class StyleReport:
-    """A writer of what a `StyleEvaluator` measured: `style.csv`, `style.md`, and a picture per view and direction.
+    """A writer of the results of a `StyleEvaluator`: `style.csv`, `style.md`, and a picture per view and direction.
 
     Files of an earlier run are renamed.
 

@@ -29,7 +29,7 @@ ROWS = {
 
 
 def summary_table(folder: str | os.PathLike[str]) -> str:
-    """Return the table of an evaluation and the places of its files.
+    """Return the table of an evaluation and the locations of its files.
 
     Args:
         folder: the `output_dir` of an evaluation, with its `summary.json`.

@@ -1,4 +1,4 @@
-"""Write files whole or not at all, read them without running them, and check a run before it starts.
+"""Write files whole or not at all, read them without running code in them, and check a run before it starts.
 
 atomic       files, JSON, and the renaming of files of an earlier run
 tensors      files of tensors

@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and never over those of an earlier run."""
+"""Write files whole or not at all, and never overwrite those of an earlier run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FilePath = str | os.PathLike[str]
 
 
 def set_aside(*paths: FilePath) -> list[Path]:
-    """Rename files of an earlier run after the time at which the first of them was written, and log it.
+    """Rename files of an earlier run with the time at which the first of them was written, and log it.
 
     `model.pt` and `model.json` become `model_20261124-181500.pt` and `model_20261124-181500.json`, so that files that
     belong together stay together.

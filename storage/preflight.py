@@ -37,7 +37,7 @@ def check_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:
 
 
 def start_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:
-    """Begin a run of the bundle: report bad input in one sentence, and check the run with `check_run`.
+    """Start a run of the bundle: report bad input in one sentence, and check the run with `check_run`.
 
     Args:
         device: device that the run computes on.

@@ -10,7 +10,7 @@ from monai.transforms import MapTransform
 
 
 class EachKey(MapTransform):
-    """Apply one array transform to what lies under each of the keys.
+    """Apply one array transform to the value under each key.
 
     Args:
         keys: keys of the items to transform.

@@ -21,10 +21,10 @@ from readers import DecisionRecord, LungBox, LungPlace, PlacedFilm, check_conten
 from .named_views import named_views
 
 CLINICAL_MAGNIFICATION = {View.PA: 1800 / 1650, View.LATERAL: 1800 / 1600}
-"""Magnification from the patient's mid-plane to the detector in a film at 180 cm, for files that do not state it."""
+"""Magnification from the patient's mid-plane to the detector for a film at 180 cm, if the file states none."""
 
 HEIGHTS_DIFFER = 0.15
-"""Relative difference of the lungs' heights in two films from which their spacing is doubted."""
+"""Relative difference of the lungs' heights in two films above which their spacing is doubted."""
 
 LEAST_COVERED = 0.5
 """Share of the volume's shadow below which a film is doubted."""
@@ -200,7 +200,7 @@ class MatchFieldOfView(Transform):
         return scales
 
     def _mm_per_pixel(self, film: MetaTensor, view: View, box: LungBox) -> float | None:
-        """Return the mm per pixel in the patient's mid-plane, None where the spacing is unknown or cannot be right."""
+        """Return the mm per pixel in the patient's mid-plane, None if the spacing is unknown or cannot be right."""
         spacing = film.meta.get("spacing")
         if not spacing:
             return None
@@ -233,7 +233,7 @@ def _centre(place: LungPlace) -> tuple[float, float]:
 def _lay(
     pixels: np.ndarray, at: tuple[float, float], towards: tuple[float, float], scale: float, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale a film and lay its point `at` on the point `towards` of the result.
+    """Scale a film and place its point `at` on the point `towards` of the result.
 
     Returns:
         (size, size) film values, 0 beyond the film, and where it lies, 1 or 0.

@@ -131,7 +131,7 @@ def _film(plane: np.ndarray, drawn: Mapping[str, Any]) -> np.ndarray:
 
 
 def _tone(film: np.ndarray, gamma: float, mixed: float) -> np.ndarray:
-    """Apply a rising curve from 0 to 1: a gamma, and some of an S-curve."""
+    """Apply an increasing curve from 0 to 1: a gamma mixed with an S-curve."""
     curved = film ** np.exp(gamma)
     return (1 - mixed) * curved + mixed * (3 * curved**2 - 2 * curved**3)
 

@@ -121,7 +121,7 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
         self._drawn: dict[str, torch.Tensor] = {}
 
     def randomize(self, data: int) -> None:
-        """Draw (B, views) of each amount for a number of volumes."""
+        """Draw the amounts, each (B, views), for a number of volumes."""
         shape = (data, len(self.acquisition.views))
         self._drawn = {name: torch.from_numpy(self.R.uniform(-a, a, shape)) for name, a in self.amounts.items()}
 
@@ -137,7 +137,7 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
 
 
 SCALE_TOLERANCE = 1.25
-"""Largest ratio of a volume's spacing and its grid's; augmentation scales patients."""
+"""Largest ratio of a volume's spacing to its grid's; augmentation scales patients."""
 
 
 def _check_axes(affine: np.ndarray, grid: VolumeGrid) -> None:

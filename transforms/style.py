@@ -136,7 +136,7 @@ class StyleTransfer(Transform):
                 film.record.doubt("style", WARNING)
 
     def _translate(self, image: torch.Tensor) -> torch.Tensor:
-        """Put each view through the network in the size it was trained for, which the result keeps."""
+        """Run each view through the network at the size it was trained for, which the result keeps."""
         assert self.network is not None
         planes = _resized(image, self.network_size or image.shape[-1])[:, None]
         device = next(self.network.parameters()).device
@@ -145,7 +145,7 @@ class StyleTransfer(Transform):
         return translated
 
     def _match(self, plane: np.ndarray, view: int) -> np.ndarray:
-        """Bring the quantiles of all that is not black around the lungs to those of the reference."""
+        """Map the quantiles of all that is not black around the lungs to those of the reference."""
         around = plane[box_of_tones([edge * len(plane) for edge in self.boxes[view]], plane.shape)]
         seen = around[around > 0]
         if seen.size == 0 or seen.min() == seen.max():
@@ -161,7 +161,7 @@ class StyleTransfer(Transform):
 
 
 def _check_translator(network: Any, record: Mapping[str, Any], method: str, acquisition: Acquisition) -> None:
-    """Refuse a network that does not translate to such DRRs, as far as its record says."""
+    """Refuse a network that, according to its record, does not translate to such DRRs."""
     if not hasattr(network, "translate"):
         raise InputError(
             f"{type(network).__name__} is no translator of films; give the real_to_drr.pt of a {method} training"
@@ -183,7 +183,7 @@ def _check_translator(network: Any, record: Mapping[str, Any], method: str, acqu
 
 
 def _resized(image: torch.Tensor, size: int) -> torch.Tensor:
-    """Resample (views, rows, columns) to so many rows and columns."""
+    """Resample (views, rows, columns) to the given rows and columns."""
     if size == image.shape[-1]:
         return image
     return interpolate(image[:, None], (size, size), mode="bilinear", antialias=True)[:, 0]

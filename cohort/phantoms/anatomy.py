@@ -143,7 +143,7 @@ class Chest:
         return np.float32(self.z(0)) + peak * rounded * np.sqrt(1 - inner ** np.float32(1.6)) - tilt * (1 - 0.5 * inner)
 
     def in_lung(self, point: Vector) -> bool:
-        """Say whether a point lies well inside a lung (the heart is ignored)."""
+        """Return whether a point lies well inside a lung (the heart is ignored)."""
         x, y, z = point
         level = Column.level(z)
         radius = self.cage.scaled_radius(x, y, level)

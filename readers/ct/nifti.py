@@ -50,7 +50,7 @@ def read_nifti_ct(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]
 
 
 def _shape(file: Path, image: Any) -> tuple[int, int, int]:
-    """Return the 3-D shape of a NIfTI image, or raise an `InputError` where it has none or no orientation."""
+    """Return the 3-D shape of a NIfTI image, or raise an `InputError` if it has none or no orientation."""
     shape = tuple(image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]

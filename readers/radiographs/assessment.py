@@ -1,4 +1,4 @@
-"""Assess what a film shows: where its lungs are, and what that says about its view, direction and polarity.
+"""Assess what a film shows: where its lungs are, and what that implies about its view, direction and polarity.
 
 The search for the mean thorax is repeated with the thorax of the other view, mirrored and inverted; the margins between
 the best correlations say what the film is.
@@ -23,7 +23,7 @@ WORKING_SIZE = 110
 
 @dataclass(frozen=True)
 class FilmAssessment:
-    """Assessment of a film.
+    """The assessment of a film.
 
     Args:
         box: box of the lungs, in the requested view and the direction and polarity found.

@@ -21,7 +21,7 @@ def drr_mark(text: Any) -> Mark | None:
 
 
 def marked_view(mark: Mark) -> View | None:
-    """Return the view that a mark names, None where it names none or one that no model reads."""
+    """Return the view that a mark names, None if it names none or one that no model reads."""
     if mark.view in tuple(View):
         return View(mark.view)
     return View.LATERAL if mark.view.endswith("_lateral") else None

@@ -18,7 +18,7 @@ from .file_kind import MAX_PIXELS
 nibabel, has_nibabel = optional_import("nibabel")
 
 UNMARKED = Mark(kind=MarkKind.COMPUTED_RADIOGRAPH)
-"""What is known of a DRR that does not say what made it."""
+"""Facts about a DRR that does not state what made it."""
 
 
 def read_nifti(file: Path) -> list[tuple[np.ndarray, Mark]]:
@@ -68,7 +68,7 @@ def _mark(file: Path, header: Any) -> Mark | None:
 
 
 def _sidecar(file: Path) -> str | None:
-    """Return what the sidecar of version 0.1 says, without the numbers of the view."""
+    """Return the content of a sidecar of version 0.1, without the numbers of the view."""
     sidecar = file.with_name(file.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     try:
         said = json.loads(sidecar.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Carry the films of a case and every decision about them in its item, as plain data that any loader collates."""
+"""Store the films of a case and every decision about them in its item, as plain data that any loader collates."""
 
 from __future__ import annotations
 

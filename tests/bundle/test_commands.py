@@ -49,7 +49,7 @@ def test_evaluating_leaves_figures_and_numbers(tiny_run):
     assert len((tiny_run.out / "cases.csv").read_text().splitlines()) == 3
     for case in summary["held_out_cases"]:
         assert (tiny_run.out / "cases" / f"{case}.png").exists()
-    # The authors' peak beside the data's; the network's volumes go through HU and are cut to whole HU on the way.
+    # The authors' peak next to the data's; the network's volumes go through HU and are cut to whole HU on the way.
     for key, corrected_psnr in summary["psnr_db"].items():
         assert summary["paper_psnr_3d"][key] - corrected_psnr == pytest.approx(4.287, abs=5e-3)
 

@@ -74,6 +74,6 @@ def test_mirrored_steps_compare_the_same_places():
     translated, source = trainer._patches(*trainer._features(film, film, mirrored=False))
     for a, b in zip(translated, source, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
-    # Of the layers that are symmetric, here the image itself.
+    # Only the symmetric layers, here the image itself.
     mirrored, source = trainer._patches(*trainer._features(film, film.flip(-1), mirrored=True))
     torch.testing.assert_close(mirrored[0], source[0], rtol=0, atol=1e-6)

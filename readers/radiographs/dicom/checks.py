@@ -86,7 +86,7 @@ def _check_deflated(file: Path) -> None:
 
 
 def _meta_end(head: bytes) -> int:
-    """Return where group 2, always in explicit little endian, ends (PS3.10 7.1)."""
+    """Return the end of group 2, which is always in explicit little endian (PS3.10 7.1)."""
     place = 132
     while head[place : place + 2] == b"\x02\0":
         long = head[place + 4 : place + 6] in (b"OB", b"UN", b"UT")
@@ -142,7 +142,7 @@ def computed(header: Header) -> Mark | None:
 
 
 def _check_image(file: Path, header: Header) -> None:
-    """Raise an `InputError` where the image is not one grey frame that can be decoded."""
+    """Raise an `InputError` if the image is not one grey frame that can be decoded."""
     if not header.dataset.file_meta.get("TransferSyntaxUID"):
         if hasattr(header.dataset, "preamble") and header.dataset.preamble:
             raise InputError(f"{file}: names no transfer syntax (0002,0010); export it again")

@@ -80,7 +80,7 @@ def _shape(header: Header, kind: str, size: tuple[int, ...]) -> np.ndarray | Non
 
 
 def _rectangle(edges: list[float | None], size: tuple[int, ...]) -> np.ndarray | None:
-    """Return the inside of a rectangle, whose edges are columns and rows counted from 1 and are inside."""
+    """Return the inside of a rectangle; its edges, columns and rows counted from 1, belong to it."""
     left, right, upper, lower = edges
     if left is None or right is None or upper is None or lower is None:
         return None

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 NO_DECODER = 3
-"""Exit status where no installed decoder knows the transfer syntax; 1 where one does and failed."""
+"""Exit status if no installed decoder knows the transfer syntax; 1 if one does but failed."""
 
 MAX_MEMORY = 6 * 2**30
 """Address space of this process in bytes, where the system can limit it."""

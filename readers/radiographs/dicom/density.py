@@ -10,7 +10,7 @@ from .header import Header
 from .lookup import apply_voi, to_modality
 
 AIR_PERCENTILE = 99.9
-"""Percentile of the exposure that no patient weakened."""
+"""Percentile of the exposure outside the patient."""
 
 LEAST_TRANSMISSION = 1e-4
 """Smallest share of the exposure that passes a chest; below it lie noise and lead."""

@@ -1,4 +1,4 @@
-"""Read the technical tags of a DICOM radiograph without trust."""
+"""Read the technical tags of a DICOM radiograph without trusting them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _SALT = secrets.token_bytes(16)
 
 
 class Header:
-    """Technical tags of one DICOM file, read without trust.
+    """Technical tags of one DICOM file, read without trusting them.
 
     Args:
         dataset: a pydicom Dataset.
@@ -78,7 +78,7 @@ class Header:
             return [str(value).strip().upper()]
 
     def numbers(self, keyword: str) -> list[float]:
-        """Return the values of a tag as finite numbers; none, with a doubt, where one of them is no number."""
+        """Return the values of a tag as finite numbers; none, with a doubt, if one of them is not a number."""
         words = [word for word in self.words(keyword) if word]
         try:
             numbers = [float(word) for word in words]
@@ -95,7 +95,7 @@ class Header:
         return numbers[0] if numbers else None
 
     def element_text(self, tag: int) -> str:
-        """Return an element as text, from its bytes where the VR is not known; empty where it cannot be read."""
+        """Return an element as text, from its bytes if the VR is not known; empty if it cannot be read."""
         try:
             value = self.dataset[tag].value
         except Exception:  # pydicom raises whatever a value of the wrong kind happens to cause

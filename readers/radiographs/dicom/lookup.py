@@ -37,7 +37,7 @@ class Table:
 
     @property
     def top(self) -> float:
-        """Largest value that the bits can hold, or the largest entry where that is above."""
+        """Return the largest value that the bits can hold, or the largest entry if that is greater."""
         return float(max(2**self.bits - 1, self.entries.max()))
 
 

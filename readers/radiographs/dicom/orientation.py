@@ -11,7 +11,7 @@ from conventions import View
 from .header import Header
 
 UPRIGHT = {View.PA: ("L", "F"), View.LATERAL: ("P", "F")}
-"""Directions to the right and to the bottom of an image that models expect."""
+"""Directions towards the right and the bottom of an image, as models expect them."""
 
 OPPOSITE = {"L": "R", "R": "L", "P": "A", "A": "P", "F": "H", "H": "F"}
 """Letters of Patient Orientation, each with that of the opposite direction."""

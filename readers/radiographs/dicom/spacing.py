@@ -79,7 +79,7 @@ def pixel_size(header: Header, shape: tuple[int, ...], magnification: float | No
 
 
 def _spacing(header: Header, keyword: str, shape: tuple[int, ...], wanted: bool) -> tuple[float, float] | None:
-    """Return both numbers of a tag, where they can be those of a detector."""
+    """Return both numbers of a tag if they can be those of a detector."""
     if not header.words(keyword):
         return None
     numbers = header.numbers(keyword)
@@ -148,7 +148,7 @@ def find_magnification(header: Header, view: View) -> float | None:
 
 
 def _distances(header: Header, view: View) -> SourceDistances | None:
-    """Return the distances from the source, None where one is not stated or they contradict each other."""
+    """Return the distances from the source, None if one is not stated or they contradict each other."""
     keywords = ("DistanceSourceToDetector", "DistanceSourceToPatient")
     tags = {keyword: header.number(keyword) for keyword in keywords}
     if not all(tags.values()):
