@@ -18,6 +18,7 @@ from .patchgan import PatchDiscriminator3D as PatchDiscriminator3D
 from .pix2pix import PixelDiscriminator as PixelDiscriminator
 from .pix2pix import UnetGenerator as UnetGenerator
 from .projector import PatchProjector as PatchProjector
+from .raylift import RayLift as RayLift
 from .registry import NETWORKS as NETWORKS
 from .registry import build_network as build_network
 from .resnet import ResnetGenerator as ResnetGenerator

@@ -78,7 +78,7 @@ class Stack(nn.Sequential):
             return recomputed(super().forward, x) if self.recompute else super().forward(x)
 
 
-def recomputed(block: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def recomputed(block: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
     """Run a block and keep only its inputs for the backward pass."""
     return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
 

@@ -15,6 +15,7 @@ from conventions import InputError
 from .cnn2d import CNN2D
 from .patchgan import MultiScaleDiscriminator, PatchDiscriminator2D, PatchDiscriminator3D
 from .pix2pix import PixelDiscriminator, UnetGenerator
+from .raylift import RayLift
 from .resnet import ResnetGenerator
 from .unet import ReplicateUNet
 from .x2ct import SingleViewGenerator, X2CTGenerator
@@ -47,6 +48,20 @@ _MADE_BY: dict[str, tuple[str, Callable[..., nn.Module]]] = {
     ),
     "cnn2d": ("2DCNN baseline of the paper: slices as channels, from a radiograph of twice the size.", CNN2D),
     "replicate_unet": ("Sanity baseline: views repeated along their rays, then a 3-D U-Net.", ReplicateUNet),
+    "raylift": (
+        "From one to eight radiographs and their geometry, features lifted along true rays; for a CPU.",
+        RayLift,
+    ),
+    "raylift_base": (
+        "The same, wider, for a GPU of 12 GB.",
+        partial(
+            RayLift,
+            encoder_channels=(32, 64, 128, 192, 256),
+            unet_channels=(96, 192, 384),
+            head_channels=(32, 16),
+            lift_channels=(64, 16, 8),
+        ),
+    ),
     "patchgan_3d": ("X2CT-GAN discriminator: scores 3-D patches of a volume.", PatchDiscriminator3D),
     "patchgan_3d_multi_scale": ("The same at three scales.", MultiScaleDiscriminator),
     "patchgan_2d": ("Scores patches of projections; in the authors' code, not in the paper.", PatchDiscriminator2D),

@@ -7,13 +7,22 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
 
-MODELS = ("x2ct_cnn", "single_view", "cnn2d")
+MODELS = ("x2ct_cnn", "single_view", "cnn2d", "raylift")
+
+RAYLIFT = {
+    "encoder_channels": [4, 4, 4, 4, 4],
+    "unet_channels": [4, 4, 4],
+    "head_channels": [4, 4],
+    "lift_channels": [4, 4, 4],
+}
 
 SMALL = {"image_size": 64, "batch_size": 2, "max_epochs": 1, "discriminator_channels": 4}
 
 
 def small_network(model, tiny_overrides):
     """Overrides that make a model small; the 2DCNN has no widths to set."""
+    if model == "raylift":
+        return {f"network_def::{key}": str(value) for key, value in RAYLIFT.items()}
     return {} if model == "cnn2d" else dict(tiny_overrides)
 
 
@@ -32,9 +41,9 @@ def test_a_model_is_trained_evaluated_and_used(
 
     run("training", "train", dataset_dir=tiny_cohort)
     record = json.loads((tmp_path / "models" / "model.json").read_text())
-    expected = {"x2ct_cnn": "x2ct_biplanar", "single_view": "x2ct_single_view", "cnn2d": "cnn2d"}[model]
+    expected = {"x2ct_cnn": "x2ct_biplanar", "single_view": "x2ct_single_view"}.get(model, model)
     assert record["network"]["name"] == expected
-    terms = {"x2ct_cnn": "reconstruction,projection", "cnn2d": "reconstruction"}
+    terms = {"x2ct_cnn": "reconstruction,projection", "cnn2d": "reconstruction", "raylift": "reconstruction"}
     header = (tmp_path / "out" / "losses.csv").read_text().splitlines()[0]
     columns = terms.get(model, "reconstruction,projection,adversarial,discriminator")
     assert header == f"epoch,loss,{columns},validation"
@@ -45,7 +54,7 @@ def test_a_model_is_trained_evaluated_and_used(
 
     case = summary["held_out_cases"][0]
     radiographs = {view: tmp_path / "out" / "radiographs" / f"{case}_{view}.png" for view in ("pa", "lateral")}
-    assert radiographs["lateral"].exists() == (model == "x2ct_cnn")
+    assert radiographs["lateral"].exists() == (model in ("x2ct_cnn", "raylift"))
     given = {view: path for view, path in radiographs.items() if path.exists()}
     run("inferring", "inference", case="from_views", **given)
     assert nibabel.load(tmp_path / "out" / "from_views.nii.gz").shape == (64, 64, 64)

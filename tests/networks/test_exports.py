@@ -15,6 +15,8 @@ from networks.x2ct import VolumeGenerator
 
 TINY = {"stem_channels": 4, "growth_rate": 4, "dense_layers": (1,) * 5, "decoder_channels": (8, 8, 4, 4, 2, 2)}
 
+RAYLIFT = {"encoder_channels": (8,) * 5, "unet_channels": (8, 8), "head_channels": (8, 4), "lift_channels": (8, 4, 4)}
+
 GENERATORS = {
     "x2ct_biplanar": TINY,
     "x2ct_biplanar_no_fuse": TINY,
@@ -25,6 +27,8 @@ GENERATORS = {
     "x2ct_single_view_without_b": TINY,
     "cnn2d": {},
     "replicate_unet": {"channels": (4, 8, 8)},
+    "raylift": RAYLIFT,
+    "raylift_base": RAYLIFT,
 }
 
 TOLERANCE = 1e-4
@@ -37,14 +41,21 @@ float64 by up to 3e-4. Networks that the demo trained differ by 1e-5."""
 AUTOCAST_TOLERANCE = {torch.bfloat16: (0.46, 0.052), torch.float16: (0.088, 0.0091)}
 """Largest and mean difference of autocast, twice the measured ones. Two unrelated volumes differ by 0.15 on average."""
 
-RARER = {"x2ct_biplanar_no_fuse", "x2ct_biplanar_without_b", "x2ct_biplanar_without_c", "x2ct_single_view_without_b"}
-"""Ablations whose parts the other networks have too; each takes about twenty seconds of this file."""
+RARER = {
+    "x2ct_biplanar_no_fuse",
+    "x2ct_biplanar_without_b",
+    "x2ct_biplanar_without_c",
+    "x2ct_single_view_without_b",
+    "raylift_base",
+}
+"""Networks whose parts the others have too; each takes about twenty seconds of this file."""
 
 
 def make(name):
     """A tiny generator, two cases of radiographs, and their volumes in eager float32."""
     torch.manual_seed(0)
-    network = build_network(name, image_size=64, **{"activation": "linear", **GENERATORS[name]}).eval()
+    activation = {} if name.startswith("raylift") else {"activation": "linear"}
+    network = build_network(name, image_size=64, **activation, **GENERATORS[name]).eval()
     image = torch.rand(2, network.views, 64, 64)
     with torch.no_grad():
         return network, image, network(image)
@@ -87,7 +98,8 @@ def test_onnx(case, tmp_path):
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_torchscript(case):
     network, image, expected = case
-    geometry = torch.rand(2, network.views, 4, 3)
+    # Only raylift uses it, and has that of its preset without it.
+    geometry = getattr(network, "preset_geometry", torch.rand(1, network.views, 4, 3)).expand(2, -1, -1, -1)
     with torch.no_grad():
         scripted = torch.jit.script(network)
         for module in (scripted, torch.jit.trace(network, (image[:1],), check_trace=False)):
@@ -102,7 +114,9 @@ def test_every_registered_generator_is_here():
     assert {name for name, maker in makers.items() if issubclass(maker, VolumeGenerator)} == set(GENERATORS)
 
 
-@pytest.mark.parametrize("name", ["x2ct_biplanar", "x2ct_biplanar_without_c", "x2ct_single_view_without_b", "cnn2d"])
+@pytest.mark.parametrize(
+    "name", ["x2ct_biplanar", "x2ct_biplanar_without_c", "x2ct_single_view_without_b", "cnn2d", "raylift"]
+)
 def test_compiles_without_a_graph_break(name):
     network, image, expected = make(name)
     torch._dynamo.reset()
@@ -122,7 +136,13 @@ def test_compiled_network_takes_a_geometry():
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize(
     ("name", "use_trace"),
-    [("x2ct_biplanar", False), ("x2ct_single_view", True), ("cnn2d", False), ("replicate_unet", True)],
+    [
+        ("x2ct_biplanar", False),
+        ("x2ct_single_view", True),
+        ("cnn2d", False),
+        ("replicate_unet", True),
+        ("raylift", False),
+    ],
 )
 def test_ckpt_export(root, tmp_path, monkeypatch, name, use_trace):
     monkeypatch.chdir(tmp_path)

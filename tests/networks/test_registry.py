@@ -22,6 +22,8 @@ def test_known_networks():
         "x2ct_single_view_without_b",
         "cnn2d",
         "replicate_unet",
+        "raylift",
+        "raylift_base",
         "patchgan_3d",
         "patchgan_3d_multi_scale",
         "patchgan_2d",

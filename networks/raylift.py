@@ -1,0 +1,485 @@
+"""RayLift: chest CT volumes from one to eight radiographs, whose features are lifted along their true rays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Optional
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, grid_sample, group_norm, linear
+
+from conventions import MAX_VIEWS, InputError, View
+from drr import VolumeGrid, geometry_tensor, preset
+
+from .blocks import recomputed
+from .rays import depth_along_beam, detector_frames, project_grid, ray_directions
+from .x2ct import VolumeGenerator
+
+NORM_GROUPS = 8
+"""Groups of each group norm, which normalises an item by itself: no result depends on the rest of the batch."""
+
+PIXEL_CHANNELS = 4
+"""Channels of a pixel: its value, and the direction of its ray, a unit vector (x, y, z) in LPS."""
+
+SMALLEST_ERROR = 1e-4
+"""Smallest expected error in unit values (0.25 HU); it keeps the likelihood of a Laplace distribution finite."""
+
+
+class RayLift(VolumeGenerator):
+    """A CT volume from one to eight radiographs and their geometry.
+
+    One 2-D U-Net reads each view together with the direction of every pixel's ray. Its features and the radiograph
+    itself are reduced to a few channels, which every voxel samples where its ray meets the detector. Mean and maximum
+    over the views follow, so that their number is free and their order has no effect; then a 3-D U-Net at a quarter of
+    the volume's size, and light heads at half and full size, for which the views are lifted again. Interpolation
+    doubles all sizes, which leaves no checkerboard.
+
+    Args:
+        image_size: side S of the volume in voxels, and in pixels of radiographs that come without geometry; a multiple
+            of the factor by which the U-Nets reduce it (16), and at least twice that.
+        views: names of the views of radiographs that come without geometry, in the order in which they are stacked.
+        geometry: name of the preset that these views are of.
+        voxel_mm: voxel spacing of the volume in mm; its centre is the isocentre.
+        encoder_channels: channels of the 2-D U-Net, finest level first, three or more; the first has the size of the
+            radiograph.
+        unet_channels: channels of the 3-D U-Net, finest level first; the first has the size S/4.
+        head_channels: channels of the heads of the sizes S/2 and S.
+        lift_channels: channels lifted from each view for the sizes S/4, S/2 and S.
+        uncertainty: whether the network has layers that estimate the error of each voxel (`forward_with_error`).
+
+    Raises:
+        InputError: where an argument is not one of the above.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        views: Sequence[str] = tuple(View),
+        geometry: str = "chest",
+        voxel_mm: float = 2.5,
+        encoder_channels: Sequence[int] = (16, 32, 64, 96, 128),
+        unet_channels: Sequence[int] = (48, 96, 192),
+        head_channels: Sequence[int] = (16, 8),
+        lift_channels: Sequence[int] = (32, 8, 4),
+        uncertainty: bool = False,
+    ) -> None:
+        names = [views] if isinstance(views, str) else [str(view) for view in views]
+        super().__init__(image_size, len(names))
+        self.multiple = 2 ** (len(encoder_channels) - 1)
+        _check_arguments(image_size, names, encoder_channels, unet_channels, head_channels, lift_channels)
+        widths = (unet_channels[0], *head_channels)
+        beams = preset(geometry, (image_size, image_size), names)
+        self.preset_geometry: Tensor
+        self.register_buffer("preset_geometry", geometry_tensor(beams), persistent=False)
+        self.stem = nn.Conv2d(PIXEL_CHANNELS, encoder_channels[0], 3, padding=1)
+        self.encoder = ResidualUNet(2, encoder_channels)
+        quarter, half, full = (
+            Lift(of_map, lifted, width, VolumeGrid(image_size // scale, voxel_mm * scale))
+            for of_map, lifted, width, scale in zip(
+                encoder_channels[2::-1], lift_channels, widths, (4, 2, 1), strict=True
+            )
+        )
+        self.lift = quarter
+        self.unet = ResidualUNet(3, unet_channels)
+        self.half_head = Head(widths[0], half, ResidualBlock(3, widths[1]))
+        # No norm at full size, where every pass over the memory is expensive.
+        body = nn.Sequential(nn.ReLU(), nn.Conv3d(widths[2], widths[2], 3, padding=1), nn.ReLU())
+        self.full_head = Head(widths[1], full, body)
+        self.value = Pointwise(widths[2], 1)
+        self.uncertainty = uncertainty
+        self.error = ErrorHead(widths[2]) if uncertainty else nn.Identity()
+
+    def forward(
+        self,
+        image: Tensor,
+        geometry: Optional[Tensor] = None,  # noqa: UP045 (TorchScript)
+        mask: Optional[Tensor] = None,  # noqa: UP045
+    ) -> Tensor:
+        """Reconstruct the volume.
+
+        Args:
+            image: radiographs (B, V, rows, columns) in [0, 1], bright = dense; one to eight views, sides multiples of
+                16 pixels.
+            geometry: views (B or 1, V, 4, 3) in mm, LPS, with the steps of these pixels; None is the preset.
+            mask: whether each view exists (B, V); one that does not may hold anything. None means that all do.
+
+        Returns:
+            Unit volume (B, 1, D, H, W), D = H = W = S; linear, without bounds.
+
+        Raises:
+            InputError: where shapes do not fit each other, a case has no view, or a view cannot show the volume (not
+                checked in TorchScript and ONNX).
+        """
+        return self.value(self.features(image, geometry, mask))
+
+    def forward_with_error(
+        self,
+        image: Tensor,
+        geometry: Optional[Tensor] = None,  # noqa: UP045 (TorchScript)
+        mask: Optional[Tensor] = None,  # noqa: UP045
+    ) -> tuple[Tensor, Tensor]:
+        """Reconstruct the volume, and estimate the absolute error of each voxel.
+
+        Args:
+            image: as in `forward`.
+            geometry: as in `forward`.
+            mask: as in `forward`.
+
+        Returns:
+            The volume as in `forward`, and the expected absolute error (B, 1, D, H, W) in unit values, positive: the
+            scale of a Laplace distribution. Its gradient stays in its own layers: the volume does not change with it.
+
+        Raises:
+            InputError: as in `forward`, and where the network was made without `uncertainty`.
+        """
+        if not self.uncertainty:
+            raise InputError("this raylift estimates no errors: use or train one made with uncertainty=True")
+        features = self.features(image, geometry, mask)
+        return self.value(features), self.error(features.detach())
+
+    def features(
+        self,
+        image: Tensor,
+        geometry: Optional[Tensor] = None,  # noqa: UP045 (TorchScript)
+        mask: Optional[Tensor] = None,  # noqa: UP045
+    ) -> Tensor:
+        """Compute everything but the last layer: (B, C, S, S, S). Arguments and errors as in `forward`."""
+        if not torch.jit.is_scripting() and not torch.jit.is_tracing():
+            self.check(image, geometry, mask)
+        beams = self.preset_geometry if geometry is None else geometry.to(torch.float32)
+        beams = beams.expand(image.shape[0], -1, -1, -1)
+        if mask is not None:
+            mask = (mask > 0)[:, :, None, None]
+            image = torch.where(mask, image, torch.zeros_like(image))
+            beams = torch.where(mask, beams, self.preset_geometry[:, :1])
+        rows, columns = image.shape[2], image.shape[3]
+        beams = detector_frames(beams, rows, columns)
+        pixels = torch.cat([image[:, :, None], ray_directions(beams, rows, columns)], 2).flatten(0, 1)
+        half_pixels = avg_pool2d(pixels, 2)
+        maps = self.encoder(self.stem(pixels))
+        volume = self.unet(self.lift(maps[2], avg_pool2d(half_pixels, 2), beams, mask))[0]
+        volume = self.half_head(volume, maps[1], half_pixels, beams, mask)
+        return self.full_head(volume, maps[0], pixels, beams, mask)
+
+    def recompute(self, levels: int) -> None:
+        """Recompute the inner activations of the heads instead of keeping them: less memory, more time.
+
+        Args:
+            levels: 0 keeps everything, 1 recomputes the head of size S, 2 or more that of size S/2 as well.
+        """
+        self.full_head.recompute = levels >= 1
+        self.half_head.recompute = levels >= 2
+
+    def check(self, image: Tensor, geometry: Optional[Tensor], mask: Optional[Tensor]) -> None:  # noqa: UP045
+        """Refuse what `forward` refuses. All arguments as there."""
+        if image.ndim != 4 or not 1 <= image.shape[1] <= MAX_VIEWS:
+            raise InputError(
+                f"the image has shape {tuple(image.shape)}; raylift takes (batch, views, rows, columns) with 1 to "
+                f"{MAX_VIEWS} views"
+            )
+        batch, views, rows, columns = image.shape
+        if rows == 0 or columns == 0 or rows % self.multiple or columns % self.multiple:
+            raise InputError(f"radiographs of {rows} x {columns} pixels: raylift takes multiples of {self.multiple}")
+        if geometry is None and (views, rows, columns) != (self.views, self.image_size, self.image_size):
+            raise InputError(
+                f"{views} radiographs of {rows} x {columns} pixels need their geometry: the preset is for {self.views} "
+                f"of {self.image_size} x {self.image_size}"
+            )
+        if geometry is not None and (geometry.shape[1:] != (views, 4, 3) or len(geometry) not in (1, batch)):
+            raise InputError(
+                f"the geometry has shape {tuple(geometry.shape)}; this image needs ({batch} or 1, {views}, 4, 3)"
+            )
+        if mask is not None and mask.shape != (batch, views):
+            raise InputError(f"the mask has shape {tuple(mask.shape)}; this image needs ({batch}, {views})")
+        if not image.is_meta and not torch.compiler.is_compiling():
+            if mask is not None and not bool((mask > 0).any(1).all()):
+                raise InputError("the mask leaves a case without a view: keep at least one in each case")
+            if geometry is not None:
+                self._check_views(geometry, mask, rows, columns)
+
+    def _check_views(self, geometry: Tensor, mask: Optional[Tensor], rows: int, columns: int) -> None:  # noqa: UP045
+        """Refuse views whose detector or source lies wrong for the volume's outermost voxels."""
+        corners = torch.stack([self.full_head.lift.axes[:, 0], self.full_head.lift.axes[:, -1]], 1)
+        beams = detector_frames(geometry.detach().to(corners), rows, columns)
+        grid, w = project_grid(beams.flatten(0, 1), corners)
+        grid = grid.flatten(1, 3)
+        shown = (w.flatten(1) > 0).all(1) & (grid.amax(1) > -1).all(1) & (grid.amin(1) < 1).all(1)
+        shown = shown.reshape(len(geometry), -1)
+        if mask is not None:
+            shown = shown | ~(mask > 0)
+        if not bool(shown.all()):
+            case, view = (int(i) for i in torch.nonzero(~shown)[0])
+            raise InputError(
+                f"view {view + 1} of case {case + 1} cannot show the volume, which misses the detector or reaches "
+                "behind the source: check that its geometry is in mm, LPS, from the isocentre"
+            )
+
+
+class Lift(nn.Module):
+    """Features of each view at every voxel, and their mean and maximum over the views.
+
+    A linear layer commutes with bilinear sampling, so it comes first, in 2-D, where it is cheap and leaves few channels
+    to sample. A voxel outside the detector samples 0, which the layer's bias distinguishes from a black film.
+
+    Args:
+        map_channels: channels of a view's map.
+        channels: channels that are sampled.
+        out_channels: channels of the result.
+        grid: voxel grid of the result, a cube.
+    """
+
+    def __init__(self, map_channels: int, channels: int, out_channels: int, grid: VolumeGrid) -> None:
+        super().__init__()
+        self.reduce_map = nn.Sequential(Norm(map_channels), nn.SiLU(), nn.Conv2d(map_channels, channels, 1))
+        self.reduce_pixels = nn.Conv2d(PIXEL_CHANNELS, channels, 1, bias=False)
+        self.depth = nn.Linear(1, channels)
+        self.merge = Pointwise(2 * channels, out_channels)
+        self.half_size = grid.size[0] / 2
+        diagonal = grid.positions_lps(np.arange(grid.shape[0])[:, None].repeat(3, 1))  # (x, y, z) run along (W, H, D)
+        self.axes: Tensor
+        self.register_buffer("axes", torch.tensor(diagonal[:, ::-1].T.tolist()), persistent=False)
+
+    def forward(
+        self,
+        feature_map: Tensor,
+        pixels: Tensor,
+        beams: Tensor,
+        mask: Optional[Tensor] = None,  # noqa: UP045 (TorchScript)
+    ) -> Tensor:
+        """Lift the views.
+
+        Args:
+            feature_map: map of each view (B * V, map_channels, rows, columns).
+            pixels: radiograph of each view with the directions of its rays (B * V, 4, rows, columns).
+            beams: views (B, V, 4, 3), as `detector_frames` gives them.
+            mask: whether each view exists (B, V, 1, 1); None means that all do.
+
+        Returns:
+            (B, out_channels, S, S, S).
+        """
+        reduced = self.reduce_map(feature_map) + self.reduce_pixels(pixels)
+        reduced = reduced.unflatten(0, [beams.shape[0], beams.shape[1]])
+        highest = total = self.sample(reduced[:, 0], beams[:, 0], None if mask is None else mask[:, 0])
+        for view in range(1, beams.shape[1]):
+            lifted = self.sample(reduced[:, view], beams[:, view], None if mask is None else mask[:, view])
+            total = total + lifted
+            highest = torch.maximum(highest, lifted)
+        mean = total / beams.shape[1] if mask is None else total / mask.sum(1)[..., None, None]
+        return self.merge(torch.cat([mean, highest], 1))
+
+    def sample(self, reduced: Tensor, beam: Tensor, exists: Optional[Tensor]) -> Tensor:  # noqa: UP045
+        """Lift one view: (B, channels, rows, columns) -> (B, channels, S, S, S), not negative, 0 without a view."""
+        grid, _ = project_grid(beam, self.axes)
+        depth = depth_along_beam(beam, self.axes) / self.half_size
+        size = self.axes.shape[1]
+        # In 32 bits under autocast as well: 16 bits cannot hold a position on the detector.
+        lifted = grid_sample(reduced.to(grid.dtype), grid.flatten(1, 2), align_corners=False).to(reduced.dtype)
+        lifted = lifted.unflatten(2, [size, size])
+        weight, bias = self.depth.weight.to(lifted.dtype), self.depth.bias.to(lifted.dtype)
+        lifted = lifted.add_(bias[:, None, None, None])
+        lifted = lifted.addcmul_(weight[:, :, None, None], depth.to(lifted.dtype)[:, None]).relu_()
+        return lifted if exists is None else lifted * exists[..., None, None]
+
+
+class Head(nn.Module):
+    """A volume of twice the size, refined by the views that are lifted to that size.
+
+    Args:
+        in_channels: channels of the smaller volume.
+        lift: lift to the size of the result.
+        body: layers that follow the sum of the enlarged volume and the lifted views.
+
+    Attributes:
+        recompute: whether the backward pass recomputes the inner activations, as in `Stack`.
+    """
+
+    def __init__(self, in_channels: int, lift: Lift, body: nn.Module) -> None:
+        super().__init__()
+        channels = lift.merge.out_features
+        self.enlarge = nn.Sequential(Norm(in_channels), nn.SiLU(), *enlarge(3, in_channels, channels))
+        self.lift = lift
+        self.body = body
+        self.recompute = False
+
+    def forward(
+        self,
+        volume: Tensor,
+        feature_map: Tensor,
+        pixels: Tensor,
+        beams: Tensor,
+        mask: Optional[Tensor] = None,  # noqa: UP045 (TorchScript)
+    ) -> Tensor:
+        """(B, in_channels, S/2, S/2, S/2) -> (B, channels, S, S, S); other arguments as in `Lift`."""
+        if torch.jit.is_scripting():
+            return self.compute(volume, feature_map, pixels, beams, mask)
+        else:
+            compute = self.compute
+            inputs = (volume, feature_map, pixels, beams, mask)
+            return recomputed(compute, *inputs) if self.recompute else compute(*inputs)
+
+    def compute(
+        self,
+        volume: Tensor,
+        feature_map: Tensor,
+        pixels: Tensor,
+        beams: Tensor,
+        mask: Optional[Tensor],  # noqa: UP045 (TorchScript)
+    ) -> Tensor:
+        """Compute `forward`."""
+        return self.body(self.enlarge(volume) + self.lift(feature_map, pixels, beams, mask))
+
+
+class ErrorHead(nn.Module):
+    """Expected absolute error of each voxel: (B, channels, S, S, S) -> (B, 1, S, S, S), positive.
+
+    Args:
+        channels: channels of the features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.smallest = SMALLEST_ERROR
+        self.layers = nn.Sequential(
+            nn.Conv3d(channels, channels, 3, padding=1), nn.ReLU(), Pointwise(channels, 1), nn.Softplus()
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Estimate the error."""
+        return self.layers(features) + self.smallest
+
+
+class ResidualUNet(nn.Module):
+    """U-Net with one residual block per level on the way down and one on the way up, for images or volumes.
+
+    Maps are halved by averaging and doubled by linear interpolation: neither shifts a map against the others, and
+    neither leaves a checkerboard.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: channels of the levels, finest first; the first are those of the input.
+    """
+
+    def __init__(self, spatial_dims: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        pool = nn.AvgPool2d if spatial_dims == 2 else nn.AvgPool3d
+        steps = list(pairwise(channels))
+        self.first = ResidualBlock(spatial_dims, channels[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(pool(2), pointwise(spatial_dims, fine, coarse), ResidualBlock(spatial_dims, coarse))
+            for fine, coarse in steps
+        )
+        self.enlarge = nn.ModuleList(nn.Sequential(*enlarge(spatial_dims, b, a)) for a, b in reversed(steps))
+        self.up = nn.ModuleList(ResidualBlock(spatial_dims, fine) for fine, _ in reversed(steps))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, channels[0], ...) -> the map of each level, finest first."""
+        maps = [self.first(x)]
+        for down in self.down:
+            maps.append(down(maps[-1]))
+        x = maps.pop()
+        found = [x]
+        for enlarge, up in zip(self.enlarge, self.up):  # noqa: B905 (TorchScript knows no `strict`)
+            x = up(maps.pop() + enlarge(x))
+            found.insert(0, x)
+        return found
+
+
+class ResidualBlock(nn.Module):
+    """Group norm, SiLU and convolution, twice, added to the input.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: channels of input and output.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            Norm(channels),
+            nn.SiLU(),
+            conv(spatial_dims, channels),
+            Norm(channels),
+            nn.SiLU(),
+            conv(spatial_dims, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, ...) -> the same shape."""
+        return x + self.layers(x)
+
+
+class Norm(nn.GroupNorm):
+    """Group norm with `NORM_GROUPS` groups, or with as many as divide the channels.
+
+    Args:
+        channels: channels of input and output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(math.gcd(NORM_GROUPS, channels), channels)
+        self.most_voxels = 32**3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, ...) -> the same shape."""
+        # With channels last, PyTorch's norm is off by 6e-6 at 32^3 and by 2e-4 at 64^3 on a CPU.
+        if x.ndim == 5 and x[0, 0].numel() > self.most_voxels:
+            x = group_norm(x.contiguous(), self.num_groups, self.weight, self.bias, self.eps)
+            return x.contiguous(memory_format=torch.channels_last_3d)
+        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class Pointwise(nn.Linear):
+    """1x1x1 convolution whose result and gradient have channels last in memory.
+
+    That makes the convolutions around it up to four times as fast on a CPU.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_features, D, H, W) -> (B, out_features, D, H, W)."""
+        return linear(x.permute(0, 2, 3, 4, 1), self.weight, self.bias).permute(0, 4, 1, 2, 3)
+
+
+def pointwise(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
+    """Build a convolution of width 1."""
+    return nn.Conv2d(in_channels, out_channels, 1) if spatial_dims == 2 else Pointwise(in_channels, out_channels)
+
+
+def conv(spatial_dims: int, channels: int) -> nn.Module:
+    """Build a convolution of width 3 that keeps the size."""
+    layer = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+    return layer(channels, channels, 3, padding=1)
+
+
+def enlarge(spatial_dims: int, in_channels: int, out_channels: int) -> tuple[nn.Module, nn.Module]:
+    """Build a convolution of width 1 and a linear interpolation to twice the size."""
+    mode = "bilinear" if spatial_dims == 2 else "trilinear"
+    larger = nn.Upsample(scale_factor=2, mode=mode, align_corners=False)
+    return pointwise(spatial_dims, in_channels, out_channels), larger
+
+
+def _check_arguments(
+    size: int,
+    views: Sequence[str],
+    encoder_channels: Sequence[int],
+    unet_channels: Sequence[int],
+    head_channels: Sequence[int],
+    lift_channels: Sequence[int],
+) -> None:
+    if not 1 <= len(views) <= MAX_VIEWS:
+        raise InputError(f"views are {views}; name one to {MAX_VIEWS}")
+    for name, channels, least, most in (
+        ("encoder_channels", encoder_channels, 3, 8),
+        ("unet_channels", unet_channels, 1, 8),
+        ("head_channels", head_channels, 2, 2),
+        ("lift_channels", lift_channels, 3, 3),
+    ):
+        if not least <= len(channels) <= most or min(channels) < 1:
+            count = str(least) if least == most else f"{least} to {most}"
+            raise InputError(f"{name} is {list(channels)}; give {count} positive numbers")
+    multiple = 2 ** max(len(encoder_channels) - 1, len(unet_channels) + 1)
+    if size < 2 * multiple or size % multiple:
+        raise InputError(f"image_size is {size}; it must be a multiple of {multiple}, and at least {2 * multiple}")
