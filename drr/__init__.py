@@ -8,11 +8,13 @@ from .acquisition import Acquisition as Acquisition
 from .attenuation import CURVES as CURVES
 from .attenuation import hu_to_mu as hu_to_mu
 from .attenuation import material_densities as material_densities
+from .attenuation import mu_to_hu as mu_to_hu
 from .dicom_tags import VIEW_POSITIONS as VIEW_POSITIONS
 from .dicom_tags import SourceDistances as SourceDistances
 from .dicom_tags import from_dicom_tags as from_dicom_tags
 from .dicom_tags import source_distances as source_distances
 from .film_styles import FILM_STYLES as FILM_STYLES
+from .film_styles import from_film as from_film
 from .film_styles import harden_beam as harden_beam
 from .film_styles import to_film as to_film
 from .geometry import Beam as Beam

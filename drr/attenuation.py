@@ -83,6 +83,29 @@ def hu_to_mu(volume_hu: torch.Tensor, curve: str = "water", **parameters: float)
     return CURVES[curve](volume_hu, **parameters)
 
 
+def mu_to_hu(mu: torch.Tensor, curve: str = "water") -> torch.Tensor:
+    """Convert linear attenuation back to HU, the inverse of `hu_to_mu` with a curve's default parameters.
+
+    Args:
+        mu: linear attenuation in 1/mm, any shape.
+        curve: a key of `CURVES`. Where `plastimatch` gives no attenuation, its straight line is continued to 0.
+
+    Returns:
+        HU, same shape; 0 becomes -1000.
+
+    Raises:
+        InputError: where the curve is unknown.
+    """
+    if curve not in CURVES:
+        raise InputError(f"unknown attenuation curve {curve!r}: choose one of {', '.join(CURVES)}")
+    of_water = {"water": MU_WATER, "bone": MU_WATER_60_KEV, "plastimatch": PLASTIMATCH_MU_WATER}[curve]
+    volume_hu = 1000 * (mu / of_water - 1)
+    if curve == "bone":
+        bone = (mu - MU_WATER_60_KEV) * (BONE_HU / (MU_BONE_60_KEV - MU_WATER_60_KEV))
+        return torch.where(mu > MU_WATER_60_KEV, bone, volume_hu)
+    return volume_hu
+
+
 def material_densities(volume_hu: torch.Tensor) -> torch.Tensor:
     """Split a CT into water and cortical bone, for `harden_beam`.
 

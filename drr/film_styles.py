@@ -15,6 +15,9 @@ LOGISTIC_MIDDLE = 3.0
 LOGISTIC_SLOPE = 0.8
 """Slope of film style `logistic`, the logistic curve of a film's density over log exposure."""
 
+SATURATED = 1 / 512
+"""Distance from film value 1 within which a pixel counts as clipped: half a grey level of an 8-bit file."""
+
 PHOTOMETRIC = ("MONOCHROME2", "MONOCHROME1")
 """Photometric interpretations (DICOM 0028,0004): high values are bright, or dark."""
 
@@ -55,6 +58,13 @@ so that absolute attenuation is kept; `logistic` is a film's curve over log expo
 share of photons stopped. `x2ct` is the authors' 8-bit image divided by its own maximum, which keeps only contrast."""
 
 
+_INVERSES = {
+    "linear": lambda film: LINEAR_MAX * film,
+    "logistic": lambda film: LOGISTIC_MIDDLE + torch.logit(film, eps=1e-6) / LOGISTIC_SLOPE,
+    "transmission": lambda film: -torch.log1p(-film),
+}
+
+
 def to_film(
     line_integrals: torch.Tensor,
     style: str = "linear",
@@ -86,6 +96,31 @@ def to_film(
         line_integrals = add_noise(line_integrals, photons, generator)
     image = FILM_STYLES[style](line_integrals)
     return image if photometric == "MONOCHROME2" else 1 - image
+
+
+def from_film(film: torch.Tensor, style: str = "linear") -> tuple[torch.Tensor, torch.Tensor]:
+    """Read the line integrals of a film of known style, the inverse of `to_film`.
+
+    Args:
+        film: (..., rows, columns) in [0, 1], bright = dense.
+        style: a key of `FILM_STYLES` with fixed limits, so not `x2ct`.
+
+    Returns:
+        Line integrals of the same shape, not negative; and whether each pixel's is known, which that of a pixel at the
+        style's upper clip is not.
+
+    Raises:
+        InputError: where the style is unknown, or keeps no absolute attenuation.
+    """
+    if style not in FILM_STYLES:
+        raise InputError(f"unknown film style {style!r}: choose one of {', '.join(FILM_STYLES)}")
+    if style not in _INVERSES:
+        raise InputError(
+            f"film style {style!r} divides each film by its own maximum, so its line integrals are not known: fit its "
+            f"tones, or use {', '.join(_INVERSES)}"
+        )
+    known = film < 1 - SATURATED
+    return _INVERSES[style](film.clamp(0, 1 - SATURATED)).clamp(min=0), known
 
 
 def add_noise(line_integrals: torch.Tensor, photons: float, generator: torch.Generator | None = None) -> torch.Tensor:

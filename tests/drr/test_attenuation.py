@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from conventions import InputError
-from drr import ConeBeam, VolumeGrid, harden_beam, hu_to_mu, material_densities, project
+from drr import ConeBeam, VolumeGrid, harden_beam, hu_to_mu, material_densities, mu_to_hu, project
 from drr.attenuation import BONE_HU, MU_WATER
 
 
@@ -79,3 +79,14 @@ def test_half_a_voxel_of_bone_is_half_bone_and_half_water():
     water, bone = material_densities(torch.full((1, 1, 1, 1, 1), -700.0, dtype=torch.float64)).flatten().tolist()
     assert water == pytest.approx(0.3)
     assert bone == 0
+
+
+@pytest.mark.parametrize("curve", ["water", "bone", "plastimatch"])
+def test_hu_are_read_back(curve):
+    hu = torch.tensor([-700.0, -20.0, 0.0, 250.0, 1590.0, 3000.0], dtype=torch.float64)
+    torch.testing.assert_close(mu_to_hu(hu_to_mu(hu, curve), curve), hu)
+    # Nothing and water, which need no formula.
+    ends = mu_to_hu(torch.tensor([0.0, {"water": 0.0194, "bone": 0.0206, "plastimatch": 0.022}[curve]]), curve)
+    torch.testing.assert_close(ends, torch.tensor([-1000.0, 0.0]), atol=1e-3, rtol=0)
+    with pytest.raises(InputError, match="unknown attenuation curve"):
+        mu_to_hu(hu, "bones")

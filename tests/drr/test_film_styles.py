@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from conventions import InputError
-from drr import to_film
+from drr import from_film, to_film
 
 
 def test_linear_keeps_absolute_attenuation():
@@ -70,3 +70,27 @@ def test_bad_choices():
         to_film(torch.zeros(1, 1), photometric="RGB")
     with pytest.raises(InputError, match="photons must be positive"):
         to_film(torch.zeros(1, 1), photons=0.0)
+
+
+@pytest.mark.parametrize(("style", "film"), [("linear", 0.375), ("logistic", 0.5), ("transmission", 1 - math.exp(-3))])
+def test_line_integrals_are_read_back(style, film):
+    p = torch.tensor([[0.0, 0.5], [3.0, 6.0]], dtype=torch.float64)
+    found, known = from_film(to_film(p, style), style)
+    torch.testing.assert_close(found, p)
+    assert bool(known.all())
+    three, _ = from_film(torch.tensor([[film]], dtype=torch.float64), style)
+    assert float(three) == pytest.approx(3.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("style", ["linear", "logistic", "transmission"])
+def test_a_clipped_pixel_is_not_known(style):
+    found, known = from_film(torch.tensor([[0.2, 1.0]]), style)
+    assert known.tolist() == [[True, False]]
+    assert bool(torch.isfinite(found).all())
+
+
+def test_no_line_integrals_in_a_film_that_was_divided_by_its_maximum():
+    with pytest.raises(InputError, match="its own maximum"):
+        from_film(torch.zeros(1, 1), "x2ct")
+    with pytest.raises(InputError, match="unknown film style 'dark'"):
+        from_film(torch.zeros(1, 1), "dark")
