@@ -9,6 +9,9 @@ from .checkpoint import read_record as read_record
 from .checkpoint import record_path as record_path
 from .checkpoint import write_record as write_record
 from .cnn2d import CNN2D as CNN2D
+from .consistency import Consistency as Consistency
+from .consistency import ConsistencyUpdate as ConsistencyUpdate
+from .consistency import Tone as Tone
 from .convert import from_official as from_official
 from .convert import recognise as recognise
 from .convert import to_official as to_official
