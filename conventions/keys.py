@@ -24,6 +24,9 @@ class Keys(StrEnum):
     """Volume predicted from another patient's radiographs (B, 1, D, H, W)."""
     GEOMETRY = "geometry"
     """Views as a tensor (B, views, 4, 3) in mm, LPS, as `drr.geometry_tensor` returns them."""
+    FIELD = "field"
+    """Field of the films (B, views, rows, columns), bool: true where a pixel shows something measured, false outside the
+    film, under a border or a known marker, and beyond the model's volume; where it is absent, everything is measured."""
     FILMS = "films"
     """JSON text with view, place and decisions of each film, as `readers.pack_films` returns it."""
     FILM_PICTURES = "film_pictures"

@@ -14,6 +14,8 @@ from .dicom_tags import SourceDistances as SourceDistances
 from .dicom_tags import from_dicom_tags as from_dicom_tags
 from .dicom_tags import source_distances as source_distances
 from .film_styles import FILM_STYLES as FILM_STYLES
+from .film_styles import add_noise as add_noise
+from .film_styles import add_scatter as add_scatter
 from .film_styles import from_film as from_film
 from .film_styles import harden_beam as harden_beam
 from .film_styles import to_film as to_film

@@ -1,6 +1,8 @@
-"""Turn line integrals into the look of a film: float images in [0, 1], bright = dense."""
+"""Turn line integrals into the look of a film, float images in [0, 1], bright = dense, and back."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 
@@ -30,6 +32,10 @@ SPECTRUM = {
 """Default spectrum for `harden_beam`, a coarse stand-in for a filtered chest beam of 100 to 125 kVp: NIST's
 coefficients at three energies, the shares a rough choice of ours. It gives the sign and size of beam hardening, no
 dosimetry."""
+
+
+SCATTER_REACH = 6.0
+"""Distance in standard deviations beyond which scatter is neglected; e^-18 is below float32."""
 
 
 def _linear(line_integrals: torch.Tensor) -> torch.Tensor:
@@ -121,6 +127,45 @@ def from_film(film: torch.Tensor, style: str = "linear") -> tuple[torch.Tensor, 
         )
     known = film < 1 - SATURATED
     return _INVERSES[style](film.clamp(0, 1 - SATURATED)).clamp(min=0), known
+
+
+def add_scatter(line_integrals: torch.Tensor, share: float, width: float) -> torch.Tensor:
+    """Scatter a share of the radiation over the film: I becomes (1 - share) I + share * blurred I, where I = e^-p.
+
+    The film's edges mirror what is scattered, so that the radiation on the film stays the same in total.
+
+    Args:
+        line_integrals: p, (..., rows, columns), dimensionless.
+        share: share of the radiation that is scattered, in [0, 1].
+        width: standard deviation of the Gaussian that it is spread by, in pixels.
+
+    Returns:
+        Same shape: -log of the radiation.
+
+    Raises:
+        InputError: where the share lies outside [0, 1], or the width is not positive.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"the share of scatter must lie in [0, 1], got {share}")
+    if not width > 0:
+        raise InputError(f"the width of scatter must be positive, got {width}")
+    if share == 0:
+        return line_integrals
+    radiation = torch.exp(-line_integrals)
+    down, across = (_mirrored_gaussian(count, width).to(radiation) for count in radiation.shape[-2:])
+    scattered = (1 - share) * radiation + share * (down @ radiation @ across)
+    return -torch.log(scattered.clamp(min=torch.finfo(radiation.dtype).tiny))
+
+
+def _mirrored_gaussian(count: int, width: float) -> torch.Tensor:
+    """Return the matrix (count, count) that blurs a line of pixels whose ends mirror; its rows and columns sum to 1."""
+    place = torch.arange(count, dtype=torch.float64)
+    direct, mirrored = place[:, None] - place, place[:, None] + place + 1
+    images = math.ceil(SCATTER_REACH * width / (2 * count)) + 1
+    shifts = 2.0 * count * torch.arange(-images, images + 1, dtype=torch.float64)[:, None, None]
+    distances = torch.stack([direct, mirrored])[:, None] + shifts
+    kernel = torch.exp(-0.5 * (distances / width) ** 2).sum(dim=(0, 1))
+    return kernel / kernel[0].sum()
 
 
 def add_noise(line_integrals: torch.Tensor, photons: float, generator: torch.Generator | None = None) -> torch.Tensor:

@@ -1,10 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from conventions import InputError
-from drr import from_film, to_film
+from drr import add_scatter, from_film, to_film
 
 
 def test_linear_keeps_absolute_attenuation():
@@ -94,3 +96,37 @@ def test_no_line_integrals_in_a_film_that_was_divided_by_its_maximum():
         from_film(torch.zeros(1, 1), "x2ct")
     with pytest.raises(InputError, match="unknown film style 'dark'"):
         from_film(torch.zeros(1, 1), "dark")
+
+
+@pytest.mark.parametrize(("share", "width"), [(0.5, 45.0), (0.35, 15.0), (1.0, 2.0)])
+def test_scatter_is_a_gaussian_of_the_radiation(share, width):
+    """Against SciPy, on a step edge between lung and mediastinum and on noise."""
+    p = torch.full((128, 96), 1.5, dtype=torch.float64)
+    p[:, 40:] = 5.0
+    p = torch.stack([p, 8 * torch.rand(128, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(0))])
+    found = add_scatter(p, share, width).numpy()
+    for plane, scattered in zip(p.numpy(), found, strict=True):
+        blurred = gaussian_filter(np.exp(-plane), width, mode="reflect", truncate=8)
+        np.testing.assert_allclose(scattered, -np.log((1 - share) * np.exp(-plane) + share * blurred), atol=1e-9)
+
+
+def test_scatter_keeps_the_radiation_and_leaves_a_slab_alone():
+    slab = torch.full((1, 2, 64, 48), 3.25)
+    torch.testing.assert_close(add_scatter(slab, 0.5, 20.0), slab, atol=1e-6, rtol=0)
+    p = 6 * torch.rand(2, 64, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    mean = torch.exp(-add_scatter(p, 0.4, 17.0)).mean((1, 2))
+    torch.testing.assert_close(mean, torch.exp(-p).mean((1, 2)), rtol=1e-12, atol=0)
+    assert torch.equal(add_scatter(p, 0.0, 17.0), p)
+
+
+def test_the_gradient_passes_through_scatter():
+    p = 4 * torch.rand(12, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    assert torch.autograd.gradcheck(lambda t: add_scatter(t, 0.3, 4.0), p.requires_grad_())
+
+
+@pytest.mark.parametrize(
+    ("share", "width", "words"), [(1.2, 10.0, r"share of scatter must lie in \[0, 1\], got 1.2"), (0.2, 0.0, "width")]
+)
+def test_scatter_that_makes_no_sense_is_refused(share, width, words):
+    with pytest.raises(InputError, match=words):
+        add_scatter(torch.zeros(4, 4), share, width)
