@@ -25,8 +25,8 @@ class Keys(StrEnum):
     GEOMETRY = "geometry"
     """Views as a tensor (B, views, 4, 3) in mm, LPS, as `drr.geometry_tensor` returns them."""
     FIELD = "field"
-    """Field of the films (B, views, rows, columns), bool: true where a pixel shows something measured, false outside the
-    film, under a border or a known marker, and beyond the model's volume; where it is absent, everything is measured."""
+    """Field of the films (B, views, rows, columns), bool: true where something is measured, false outside the film,
+    under a border or a known marker, and beyond the model's volume. Where it is absent, everything is measured."""
     FILMS = "films"
     """JSON text with view, place and decisions of each film, as `readers.pack_films` returns it."""
     FILM_PICTURES = "film_pictures"

@@ -25,3 +25,4 @@ from .radiographs.reference import box_of_tones as box_of_tones
 from .radiographs.reference import lung_place as lung_place
 from .radiographs.reference import reference_sources as reference_sources
 from .radiographs.reference import tone_quantiles as tone_quantiles
+from .radiographs.scaling import FILM_PERCENTILES as FILM_PERCENTILES

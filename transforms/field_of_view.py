@@ -29,6 +29,9 @@ HEIGHTS_DIFFER = 0.15
 LEAST_COVERED = 0.5
 """Share of the volume's shadow below which a film is doubted."""
 
+WHOLLY = 0.99
+"""Share of a pixel that must lie on the film, and share of its ray inside the volume, for it to be measured."""
+
 UNUSUAL_HEIGHT_MM = (140.0, 330.0)
 """Smallest and largest height of lungs at which a stated spacing is believed."""
 
@@ -48,6 +51,10 @@ class _Field:
         return self.size / 2 + row_mm / self.pitch, self.size / 2 + column_mm / self.pitch
 
 
+_Matched = tuple[torch.Tensor, torch.Tensor, PlacedFilm]
+"""Film values, what of them is measured, and the film that they come from."""
+
+
 class MatchFieldOfView(Transform):
     """Bring the films of one patient to the geometry that a model was trained for.
 
@@ -56,6 +63,9 @@ class MatchFieldOfView(Transform):
     median size in DRRs; then it is shifted so that its lungs lie where they lie there. The lungs of PA and lateral get
     one height, since a model reads both along the same axis. Beyond the volume that the model predicts the film is
     darkened as if the patient ended there, as in training.
+
+    What is measured is marked as the field of each film: neither what lies outside the film or behind a shutter, nor
+    rays that leave the volume at its upper or lower end. In a DRR everything is measured.
 
     Doubts are noted in each film's record, with the confidences of `readers.check_content`.
 
@@ -103,7 +113,8 @@ class MatchFieldOfView(Transform):
 
         Returns:
             (views, image_size, image_size) float32 in [0, 1]; affine and `spatial_shape` in its meta are those of the
-            volume's grid; `films` there is a list of `PlacedFilm`, and `geometry` the views, (views, 4, 3).
+            volume's grid; `films` there is a list of `PlacedFilm`, `geometry` the views, (views, 4, 3), and `field`
+            what is measured, (views, image_size, image_size) bool.
 
         Raises:
             InputError: where no chest can be recognised, or a DRR is of another geometry or not square.
@@ -113,23 +124,25 @@ class MatchFieldOfView(Transform):
                 f"{len(films)} radiograph(s), this model needs {len(self.views)} ({', '.join(self.views)})"
             )
         if self.mode == "given" or all(film.meta.get("computed") for film in films):
-            images, placed = self._as_they_are(films)
+            matched = self._as_they_are(films)
         else:
-            images, placed = self._match(films)
+            matched = self._match(films)
+        images, measured, placed = map(list, zip(*matched, strict=True))
         return MetaTensor(
             torch.stack(images),
             affine=self.grid.affine(),
             meta={
                 "spatial_shape": np.array(self.grid.shape),
                 "geometry": self.acquisition.geometry_tensor(),
+                "field": torch.stack(measured),
                 "films": placed,
             },
         )
 
-    def _as_they_are(self, films: Sequence[MetaTensor]) -> tuple[list[torch.Tensor], list[PlacedFilm]]:
+    def _as_they_are(self, films: Sequence[MetaTensor]) -> list[_Matched]:
         """Take radiographs that cover the detector of the geometry."""
-        images, placed = [], []
-        for film, view in zip(films, self.views, strict=True):
+        matched = []
+        for film, view, ends in zip(films, self.views, self.ends, strict=True):
             record: DecisionRecord = film.meta["record"]
             rows, columns = film.shape[-2:]
             if rows != columns:
@@ -147,35 +160,38 @@ class MatchFieldOfView(Transform):
                 if made not in ("", wanted):
                     words = entry.replace("_", " ")
                     record.doubt("tones", f"computed with {words} {made!r}, the model was trained with {wanted!r}")
-            pixels = film.as_tensor()
+            pixels = torch.stack([film[0].as_tensor(), _valid(film)])
             if rows != self.image_size:
                 size = (self.image_size, self.image_size)
                 pixels = interpolate(pixels[None], size, mode="bilinear", antialias=True)[0].clip(0, 1)
-            images.append(pixels[0])
-            placed.append(PlacedFilm(view, film[0].numpy(), None, (0, rows, 0, columns), record))
-        return images, placed
+            measured = (pixels[1] > WHOLLY) & ((ends > WHOLLY) | (mark is not None))
+            placed = PlacedFilm(view, film[0].numpy(), None, (0, rows, 0, columns), record)
+            matched.append((pixels[0], measured, placed))
+        return matched
 
-    def _match(self, films: Sequence[MetaTensor]) -> tuple[list[torch.Tensor], list[PlacedFilm]]:
+    def _match(self, films: Sequence[MetaTensor]) -> list[_Matched]:
         seen = []
         for film, view in zip(films, self.views, strict=True):
             pixels, assessment = check_content(film[0].numpy(), view, film.meta["record"])
-            seen.append((pixels, assessment.box))
-        scales = self._scales(films, [box for _, box in seen])
-        images, placed = [], []
-        for i, (film, field, scale, (pixels, box)) in enumerate(zip(films, self.fields, scales, seen, strict=True)):
+            valid = _valid(film).flip(-1) if assessment.mirrored else _valid(film)
+            seen.append((pixels, valid, assessment.box))
+        scales = self._scales(films, [box for _, _, box in seen])
+        matched = []
+        for i, (film, field, scale) in enumerate(zip(films, self.fields, scales, strict=True)):
+            pixels, valid, box = seen[i]
             record: DecisionRecord = film.meta["record"]
             towards = field.pixel(*_centre(field.place))
-            image, covered = _lay(pixels, box.centre, towards, scale, self.image_size)
+            image, covered = _lay(pixels, valid, box.centre, towards, scale, self.image_size)
             share = float((covered * self.shadows[i]).sum() / self.shadows[i].sum())
             if share < LEAST_COVERED:
                 record.doubt("field", f"the film covers {share:.0%} of the model's volume; the rest is black")
-            images.append(image * self.ends[i])
             (top, left), (bottom, right) = (
                 [(edge - to) / scale + at for at, to in zip(box.centre, towards, strict=True)]
                 for edge in (0, self.image_size)
             )
-            placed.append(PlacedFilm(field.view, pixels, box, (top, bottom, left, right), record))
-        return images, placed
+            placed = PlacedFilm(field.view, pixels, box, (top, bottom, left, right), record)
+            matched.append((image * self.ends[i], covered & (self.ends[i] > WHOLLY), placed))
+        return matched
 
     def _scales(self, films: Sequence[MetaTensor], boxes: Sequence[LungBox]) -> list[float]:
         """Return how many pixels of the result a pixel of each film becomes."""
@@ -230,15 +246,26 @@ def _centre(place: LungPlace) -> tuple[float, float]:
     return (place.top + place.bottom) / 2, (place.left + place.right) / 2
 
 
+def _valid(film: MetaTensor) -> torch.Tensor:
+    """Return 1 where a film is valid and 0 elsewhere, (rows, columns)."""
+    valid = film.meta.get("valid")
+    return torch.ones(film.shape[-2:]) if valid is None else torch.as_tensor(valid).float()
+
+
 def _lay(
-    pixels: np.ndarray, at: tuple[float, float], towards: tuple[float, float], scale: float, size: int
+    pixels: np.ndarray,
+    valid: torch.Tensor,
+    at: tuple[float, float],
+    towards: tuple[float, float],
+    scale: float,
+    size: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale a film and place its point `at` on the point `towards` of the result.
 
     Returns:
-        (size, size) film values, 0 beyond the film, and where it lies, 1 or 0.
+        (size, size) film values, 0 where the film is not valid and beyond it, and the rest as bool.
     """
-    film = torch.from_numpy(np.ascontiguousarray(pixels, np.float32))[None, None]
+    film = torch.stack([torch.from_numpy(np.ascontiguousarray(pixels, np.float32)), valid])[None]
     shape = [max(2, round(n * scale)) for n in pixels.shape]
     scaled = interpolate(film, shape, mode="bilinear", antialias=True) if scale < 1 else film
     axes = []
@@ -247,9 +274,9 @@ def _lay(
         axes.append(place / count * 2 - 1)
     rows, columns = torch.meshgrid(*axes, indexing="ij")
     lookup = torch.stack([columns, rows], dim=-1)[None].float()
-    image = grid_sample(scaled, lookup, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
-    covered = ((rows.abs() <= 1) & (columns.abs() <= 1)).float()
-    return image * covered, covered
+    image = grid_sample(scaled, lookup, mode="bilinear", padding_mode="border", align_corners=False)[0]
+    covered = (rows.abs() <= 1) & (columns.abs() <= 1) & (image[1] > WHOLLY)
+    return image[0] * covered, covered
 
 
 def _ends_of_volume(beam: ConeBeam, grid: VolumeGrid, view: View) -> torch.Tensor:
@@ -267,8 +294,9 @@ def _ends_of_volume(beam: ConeBeam, grid: VolumeGrid, view: View) -> torch.Tenso
 class MatchFieldOfViewd(MapTransform):
     """Dictionary-based `MatchFieldOfView`.
 
-    The films under the key become one tensor. Its views appear under `geometry`, (views, 4, 3) in mm, LPS, and every
-    decision about the films under `films` and `film_pictures` (`readers.unpack_films`).
+    The films under the key become one tensor. Its views appear under `geometry`, (views, 4, 3) in mm, LPS, what is
+    measured under `field`, (views, image_size, image_size) bool, and every decision about the films under `films` and
+    `film_pictures` (`readers.unpack_films`).
 
     Args:
         keys: the one key of the films.
@@ -296,5 +324,6 @@ class MatchFieldOfViewd(MapTransform):
             image = self.transform(item[key])
             item.update(pack_films(image.meta.pop("films")))
             item[Keys.GEOMETRY] = image.meta.pop("geometry")
+            item[Keys.FIELD] = image.meta.pop("field")
             item[key] = image
         return item

@@ -57,7 +57,8 @@ class ReadRadiograph(Transform):
         Returns:
             (1, rows, columns) float32 in [0, 1], bright = dense. Its meta holds `view`; `spacing`, mm per pixel at the
             detector, and `magnification`, from the patient's mid-plane to the detector, both None where unknown;
-            `computed`, the `Mark` of a DRR, None for a real film; and `record`, a `DecisionRecord`.
+            `computed`, the `Mark` of a DRR, None for a real film; `valid`, (rows, columns) bool, false behind shutters
+            and the like, None where all is valid; and `record`, a `DecisionRecord`.
 
         Raises:
             InputError: where the file is missing, unreadable, no radiograph, or its header contradicts itself.
@@ -118,5 +119,5 @@ def _view(name: str) -> View:
 
 
 def _to_tensor(film: Film) -> MetaTensor:
-    meta = {key: getattr(film, key) for key in ("view", "spacing", "magnification", "computed", "record")}
+    meta = {key: getattr(film, key) for key in ("view", "spacing", "magnification", "computed", "valid", "record")}
     return MetaTensor(torch.from_numpy(film.pixels[None]), meta=meta)

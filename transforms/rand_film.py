@@ -1,8 +1,8 @@
-"""Vary tone, sharpness, haze, noise, borders and markers of DRRs in training, as those of real films vary."""
+"""Make DRRs look like real films in training: scatter, noise, tones, sharpness, borders and markers."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,166 +12,217 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
 from scipy.ndimage import gaussian_filter
 
-from conventions import InputError
+from conventions import InputError, Keys
+from drr import add_noise, add_scatter, from_film
+from readers import FILM_PERCENTILES
 
-GRAIN = 0.7
-"""Sigma of the blur that correlates the noise, in pixels."""
+from .dictionary import check_one_key
 
-HAZE_WIDTH = 0.15
-"""Sigma of the scattered light, in heights of the film."""
+LEAST_SHOWN = 0.5
+"""Smallest share of a patient's attenuation that borders leave on the film."""
+
+LEAST_CONTRAST = 1e-4
+"""Smallest difference that is stretched to the whole range, so that rounding in an empty radiograph is not."""
 
 SHARPENED = 0.03
 """Sigma of the unsharp mask, in heights of the film."""
 
-SOFT_EDGE = 0.01
-"""Width over which a collimated border fades, in heights of the film."""
+Amount = float | Sequence[float]
+"""Range (low, high) that an amount is drawn from; a number alone is the range from 0."""
+
+TONES = ("logistic", "gamma")
+"""Kinds of tone curve."""
 
 
 class RandFilm(Randomizable, Transform):
-    """Make DRRs look like films, a little differently each time and in each view.
+    """Turn DRRs into films as they really look, a little differently each time and in each view.
 
-    The effects follow the order of a real exposure: scatter, blur, noise, tone curve, sharpening, borders, markers.
-    Each amount is drawn uniformly between 0 and the one given, the tone's from its negative on. Nothing is moved or
-    mirrored; `RandRayCastDRR` varies the geometry.
+    The line integrals of the DRR go through a real exposure: scatter and quantum noise on the radiation, blur, a film's
+    characteristic curve, sharpening, and the stretch to [0, 1] that films are read with. Outside a random rectangle the
+    film is black, and markers lie in its corners. Nothing is moved or mirrored; `RandRayCastDRR` varies the geometry,
+    and must leave the tone as it is.
+
+    Each amount is drawn uniformly from its range (low, high); a number alone is the range from 0.
 
     Args:
-        prob: probability of each of the seven effects in each view.
-        haze: share of the light that is scattered over the film.
+        film_style: film style of the DRRs; `x2ct`, which has lost the line integrals, is refused.
+        plain: probability that the DRRs of a patient stay as they are.
+        prob: probability of each effect in each view: scatter, noise, blur, tone, sharpening, border, marker.
+        scatter: share of the radiation that is scattered.
+        scatter_width: sigma of the scattered radiation, in heights of the film.
+        noise: noise of the open beam as a share of its radiation: 0.007 stands for 20,000 photons per pixel.
         blur: sigma of the blur in pixels.
-        noise: standard deviation of the noise at full density; it grows with the density.
-        tone: logarithm of the gamma, and strength of an S-curve that is mixed in.
+        slope: slope of a logistic curve over the line integral, the contrast; every second tone curve is logistic.
+        centre: line integral that such a curve shows as middle grey.
+        gamma: exponent of the other tone curves.
         sharpening: strength of the unsharp mask.
-        border: width of a collimated border, in heights of the film.
-        marker: height of a bright letter-like marker in a corner outside the lungs, in heights of the film.
+        border: width of the black on each side, in heights or widths of the film; every second side has none. At least
+            half of what attenuates stays on the film.
+        marker: height of a white letter-like marker in a corner, in heights of the film.
 
     Raises:
-        InputError: where an amount is negative or the probability lies outside [0, 1].
+        InputError: where a range is not one, a probability lies outside [0, 1], or the film style is refused.
     """
 
     def __init__(
         self,
-        prob: float = 0.7,
-        haze: float = 0.25,
-        blur: float = 0.8,
-        noise: float = 0.015,
-        tone: float = 0.6,
-        sharpening: float = 1.0,
-        border: float = 0.15,
-        marker: float = 0.06,
+        film_style: str = "linear",
+        plain: float = 0.15,
+        prob: float = 0.6,
+        scatter: Amount = (0.0, 0.5),
+        scatter_width: Amount = (0.12, 0.35),
+        noise: Amount = 0.007,
+        blur: Amount = 0.8,
+        slope: Amount = (0.4, 1.6),
+        centre: Amount = (2.0, 4.0),
+        gamma: Amount = (0.7, 1.5),
+        sharpening: Amount = 1.0,
+        border: Amount = 0.25,
+        marker: Amount = 0.06,
     ) -> None:
-        self.prob = prob
+        from_film(torch.zeros(1, 1), film_style)  # refuses what cannot be turned back
+        self.film_style = film_style
+        self.plain, self.prob = plain, prob
+        for name, share in (("plain", plain), ("prob", prob)):
+            if not 0 <= share <= 1:
+                raise InputError(f"{name} must lie in [0, 1], got {share}")
         self.amounts = {
-            "haze": haze,
-            "blur": blur,
-            "noise": noise,
-            "tone": tone,
-            "sharpening": sharpening,
-            "border": border,
-            "marker": marker,
+            "scatter": _range("scatter", scatter, 1.0),
+            "scatter_width": _range("scatter_width", scatter_width),
+            "noise": _range("noise", noise),
+            "blur": _range("blur", blur),
+            "slope": _range("slope", slope),
+            "centre": _range("centre", centre),
+            "gamma": _range("gamma", gamma),
+            "sharpening": _range("sharpening", sharpening),
+            "border": _range("border", border, 0.45),
+            "marker": _range("marker", marker, 0.5),
         }
-        if not 0 <= prob <= 1:
-            raise InputError(f"prob must lie in [0, 1], got {prob}")
-        for name, amount in self.amounts.items():
-            if not amount >= 0:
-                raise InputError(f"{name} must not be negative, got {amount}")
-        self._drawn: list[dict[str, Any]] = []
+        self._drawn: list[dict[str, Any]] | None = None
 
     def randomize(self, data: tuple[int, ...]) -> None:
         """Draw the effects for radiographs (views, rows, columns)."""
-        self._drawn = [self._draw(data[1:]) for _ in range(data[0])]
+        plain = self.R.random_sample() < self.plain
+        drawn = [self._draw() for _ in range(data[0])]
+        self._drawn = None if plain else drawn
 
-    def _draw(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        drawn: dict[str, Any] = {}
-        for name, amount in self.amounts.items():
-            low = -amount if name == "tone" else 0.0
-            value, chosen = self.R.uniform(low, amount) if amount else 0.0, self.R.random_sample() < self.prob
-            drawn[name] = value if chosen else 0.0
-        drawn["s_curve"] = self.R.uniform(0, 1) * min(1.0, abs(drawn["tone"]))
-        drawn["grain"] = self.R.standard_normal(shape)
-        drawn["sides"] = self.R.uniform(0, 1, 4)
+    def _draw(self) -> dict[str, Any]:
+        drawn: dict[str, Any] = {name: self.R.uniform(low, high) for name, (low, high) in self.amounts.items()}
+        for effect in ("scatter", "noise", "blur", "sharpening", "marker"):
+            drawn[effect] *= self.R.random_sample() < self.prob
+        tone, bordered = self.R.random_sample(2) < self.prob
+        drawn["tone"] = TONES[self.R.randint(len(TONES))] if tone else None
+        drawn["sides"] = self.R.uniform(*self.amounts["border"], 4) * (self.R.random_sample(4) < 0.5) * bordered
+        drawn["seed"] = self.R.randint(2**31)
         drawn["corner"] = self.R.uniform(0, 1, 2)
         drawn["letter"] = self.R.random_sample((5, 3)) < 0.6
         return drawn
 
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Change the look.
+    def __call__(self, image: torch.Tensor) -> MetaTensor:
+        """Turn the DRRs of a patient into films.
 
         Args:
-            image: (views, rows, columns) in [0, 1], bright = dense.
+            image: DRRs (views, rows, columns) in [0, 1] in the film style, bright = dense.
 
         Returns:
-            The same shape, in [0, 1], with the same meta.
+            The same shape, in [0, 1], with the same meta. Its `field` says what is measured, (views, rows, columns)
+            bool: false outside the rectangle and under the markers.
         """
-        planes = torch.as_tensor(image).cpu().float().numpy()
-        self.randomize(planes.shape)
-        films = np.stack([_film(plane, drawn) for plane, drawn in zip(planes, self._drawn, strict=True)])
-        result = torch.from_numpy(films.astype(np.float32)).to(image.device)
-        return MetaTensor(result, meta=image.meta) if isinstance(image, MetaTensor) else result
+        drrs = torch.as_tensor(image).as_subclass(torch.Tensor)
+        self.randomize(drrs.shape)
+        films, field = drrs, torch.ones_like(drrs, dtype=torch.bool)
+        if self._drawn is not None:
+            line_integrals, _ = from_film(drrs.cpu().float(), self.film_style)
+            made = [_film(plane, drawn) for plane, drawn in zip(line_integrals, self._drawn, strict=True)]
+            films, field = (torch.from_numpy(np.stack(parts)).to(image.device) for parts in zip(*made, strict=True))
+        meta = image.meta if isinstance(image, MetaTensor) else {}
+        return MetaTensor(films, meta={**meta, Keys.FIELD.value: field})
 
 
-def _film(plane: np.ndarray, drawn: Mapping[str, Any]) -> np.ndarray:
-    height = plane.shape[0]
-    film = plane
-    if drawn["haze"]:
-        film = (1 - drawn["haze"]) * film + drawn["haze"] * gaussian_filter(film, HAZE_WIDTH * height)
+def _range(name: str, amount: Amount, most: float = float("inf")) -> tuple[float, float]:
+    low, high = (0.0, float(amount)) if isinstance(amount, (int, float)) else map(float, amount)
+    if not 0 <= low <= high <= most:
+        limit = "" if most == float("inf") else f", at most {most:g}"
+        raise InputError(f"{name} must be a number or a range (low, high), not negative{limit}, got {amount}")
+    return low, high
+
+
+def _film(line_integrals: torch.Tensor, drawn: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Turn line integrals (rows, columns) into a film in [0, 1] and its field."""
+    height = len(line_integrals)
+    density = line_integrals
+    if drawn["scatter"]:
+        density = add_scatter(density, drawn["scatter"], drawn["scatter_width"] * height)
+    if drawn["noise"]:
+        density = add_noise(density, drawn["noise"] ** -2, torch.Generator().manual_seed(drawn["seed"]))
+    film = density.clamp(min=0).numpy()
     if drawn["blur"]:
         film = gaussian_filter(film, drawn["blur"])
-    if drawn["noise"]:
-        grain = gaussian_filter(drawn["grain"], GRAIN)
-        film = film + drawn["noise"] * np.sqrt(film.clip(0)) * grain / grain.std()
-    if drawn["tone"]:
-        film = _tone(film.clip(0, 1), drawn["tone"], drawn["s_curve"])
+    film = _tone(film, drawn)
     if drawn["sharpening"]:
         film = film + drawn["sharpening"] * (film - gaussian_filter(film, SHARPENED * height))
-    if drawn["border"]:
-        film = film * _opening(film.shape, drawn["border"] * height, drawn["sides"])
+    field = np.zeros(film.shape, bool)
+    inside = _opening(line_integrals.numpy(), drawn["sides"])
+    field[inside] = True
+    low, high = np.percentile(film[inside], FILM_PERCENTILES)
+    film = np.where(field, ((film - low) / max(high - low, LEAST_CONTRAST)).clip(0, 1), 0)
     if drawn["marker"]:
-        film = _mark(film, drawn["marker"], drawn["corner"], drawn["letter"])
-    return film if film is plane else film.clip(0, 1)
+        marked = _marked(film[inside].shape, drawn["marker"] * height, drawn["corner"], drawn["letter"])
+        film[inside][marked] = 1
+        field[inside][marked] = False
+    return film.astype(np.float32), field
 
 
-def _tone(film: np.ndarray, gamma: float, mixed: float) -> np.ndarray:
-    """Apply an increasing curve from 0 to 1: a gamma mixed with an S-curve."""
-    curved = film ** np.exp(gamma)
-    return (1 - mixed) * curved + mixed * (3 * curved**2 - 2 * curved**3)
+def _tone(density: np.ndarray, drawn: Mapping[str, Any]) -> np.ndarray:
+    """Apply a characteristic curve, which rises everywhere."""
+    if drawn["tone"] == "logistic":
+        return np.asarray(1 / (1 + np.exp(-drawn["slope"] * (density - drawn["centre"]))))
+    return density ** drawn["gamma"] if drawn["tone"] == "gamma" else density
 
 
-def _opening(shape: tuple[int, ...], width: float, sides: np.ndarray) -> np.ndarray:
-    """Return 1 inside a collimator and 0 behind it, each side as wide as drawn."""
-    profiles = []
-    for count, (first, last) in zip(shape, sides.reshape(2, 2), strict=True):
-        place = np.arange(count) + 0.5
-        edge = np.minimum(place - first * width, count - last * width - place)
-        profiles.append((edge / (SOFT_EDGE * shape[0]) + 0.5).clip(0, 1))
-    return profiles[0][:, None] * profiles[1]
+def _opening(attenuation: np.ndarray, sides: np.ndarray) -> tuple[slice, slice]:
+    """Return the rectangle that is shown; the four sides shrink until enough of the patient is."""
+    counts = np.repeat(attenuation.shape, 2)
+    while True:
+        top, bottom, left, right = np.rint(sides * counts).astype(int)
+        inside = np.s_[top : attenuation.shape[0] - bottom, left : attenuation.shape[1] - right]
+        if attenuation[inside].sum() >= LEAST_SHOWN * attenuation.sum():
+            return inside
+        sides = 0.9 * sides
 
 
-def _mark(film: np.ndarray, height: float, corner: np.ndarray, letter: np.ndarray) -> np.ndarray:
-    """Draw a white pattern of 5 x 3 squares in an upper or lower corner."""
-    rows, columns = film.shape
-    step = max(1, round(height * rows / 5))
-    pattern = np.kron(letter, np.ones((step, step)))[:rows, :columns]
-    top = round(corner[0] * 0.08 * rows) if corner[0] < 0.7 else rows - pattern.shape[0] - round(0.04 * rows)
-    margin = round(0.03 * columns)
-    left = margin if corner[1] < 0.5 else columns - margin - pattern.shape[1]
-    marked = film.copy()
-    there = marked[max(0, top) : top + pattern.shape[0], max(0, left) : left + pattern.shape[1]]
-    np.maximum(there, pattern[: there.shape[0], : there.shape[1]], out=there)
+def _marked(shape: tuple[int, ...], height: float, corner: np.ndarray, letter: np.ndarray) -> np.ndarray:
+    """Return where a pattern of 5 x 3 squares covers a film, (rows, columns) bool, in an upper or lower corner."""
+    rows, columns = shape
+    step = max(1, round(height / 5))
+    pattern = np.kron(letter, np.ones((step, step), bool))[:rows, :columns]
+    down, across = rows - pattern.shape[0], columns - pattern.shape[1]
+    top = min(round(corner[0] * 0.08 * rows), down) if corner[0] < 0.7 else max(0, down - round(0.04 * rows))
+    margin = min(round(0.03 * columns), across)
+    left = margin if corner[1] < 0.5 else across - margin
+    marked = np.zeros(shape, bool)
+    marked[top : top + pattern.shape[0], left : left + pattern.shape[1]] = pattern
     return marked
 
 
 class RandFilmd(MapTransform, Randomizable):
-    """Dictionary-based `RandFilm`, drawn independently for each key.
+    """Dictionary-based `RandFilm`.
+
+    What is measured appears under `field`, (views, rows, columns) bool; a field that is there already shrinks to it.
 
     Args:
-        keys: keys of the radiographs.
+        keys: the one key of the radiographs.
+        film_style: as in `RandFilm`.
         allow_missing_keys: whether to pass over a key that is not there.
-        **amounts: as in `RandFilm`.
+        **amounts: all other arguments as in `RandFilm`.
     """
 
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False, **amounts: float) -> None:
+    def __init__(
+        self, keys: KeysCollection, film_style: str = "linear", allow_missing_keys: bool = False, **amounts: Any
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.transform = RandFilm(**amounts)
+        check_one_key(self)
+        self.transform = RandFilm(film_style, **amounts)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandFilmd:
         """Seed the transform."""
@@ -180,5 +231,11 @@ class RandFilmd(MapTransform, Randomizable):
         return self
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Change the look of the radiographs under the keys."""
-        return {**data, **{key: self.transform(data[key]) for key in self.key_iterator(dict(data))}}
+        """Turn the DRRs under the key into films."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            image = self.transform(item[key])
+            field = image.meta.pop(Keys.FIELD)
+            item[Keys.FIELD] = field & item[Keys.FIELD] if Keys.FIELD in item else field
+            item[key] = image
+        return item

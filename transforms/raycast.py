@@ -14,6 +14,8 @@ from monai.transforms import MapTransform, Randomizable, Transform
 from conventions import AXIS_DIRECTIONS_LPS, LPS_TO_RAS, InputError, Keys
 from drr import Acquisition, VolumeGrid, geometry_tensor, hu_to_mu, perturb_geometry, project, to_film
 
+from .dictionary import check_one_key
+
 
 class RayCastDRR(Transform):
     """Render the radiographs of a volume, or of a batch of volumes in one call.
@@ -183,7 +185,7 @@ class RayCastDRRd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.transform = RayCastDRR(acquisition, device)
-        _one_key(self)
+        check_one_key(self)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Render the volume under the key."""
@@ -211,7 +213,7 @@ class RandRayCastDRRd(MapTransform, Randomizable):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.transform = RandRayCastDRR(acquisition, device, **amounts)
-        _one_key(self)
+        check_one_key(self)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandRayCastDRRd:
         """Seed the transform."""
@@ -232,8 +234,3 @@ def _render(transform: RayCastDRRd | RandRayCastDRRd, data: Mapping[Hashable, An
         item[Keys.GEOMETRY] = image.meta.pop("geometry")
         item[Keys.IMAGE] = image
     return item
-
-
-def _one_key(transform: MapTransform) -> None:
-    if len(transform.keys) != 1:
-        raise InputError(f"{type(transform).__name__} renders one volume under one key, got {transform.keys}")

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 from torch.nn.functional import interpolate
 
-from conventions import InputError
+from conventions import InputError, Keys
 from drr import Acquisition
 from readers import QUANTILES, PlacedFilm, box_of_tones, lung_place, pack_films, tone_quantiles, unpack_films
 
@@ -36,6 +36,9 @@ WARNING = (
     "alone"
 )
 """Warning in the record of a translated film; matching distributions invents findings (Cohen et al., MICCAI 2018)."""
+
+FIELD_TOLERANCE = 0.01
+"""Share of the outside in a resampled pixel up to which it still counts as inside the field."""
 
 COMPARED = np.arange(5, 100)
 """Quantiles that are matched, in per cent; darker and brighter tones go straight to the ends, since a little air next
@@ -104,7 +107,7 @@ class StyleTransfer(Transform):
             image: (views, rows, columns) in [0, 1], bright = dense.
 
         Returns:
-            The same shape, or (views, size, size), in [0, 1], with the same meta.
+            The same shape, or (views, size, size), in [0, 1], with the same meta; a `field` there gets the same size.
 
         Raises:
             InputError: where the number of views differs, or one of them is constant.
@@ -126,7 +129,10 @@ class StyleTransfer(Transform):
         if not isinstance(image, MetaTensor):
             return result
         self.note(image.meta.get("films", []))
-        return MetaTensor(result, meta=image.meta)
+        meta = dict(image.meta)
+        if Keys.FIELD in meta:
+            meta[Keys.FIELD.value] = _resized_field(meta[Keys.FIELD], size)
+        return MetaTensor(result, meta=meta)
 
     def note(self, films: Sequence[PlacedFilm]) -> None:
         """Note in the records of films how their tones were changed."""
@@ -189,8 +195,15 @@ def _resized(image: torch.Tensor, size: int) -> torch.Tensor:
     return interpolate(image[:, None], (size, size), mode="bilinear", antialias=True)[:, 0]
 
 
+def _resized_field(field: torch.Tensor, size: int) -> torch.Tensor:
+    """Resample a field (views, rows, columns) to the given rows and columns; what mixes with the outside is outside."""
+    if size == field.shape[-1]:
+        return field
+    return _resized(field.float(), size) > 1 - FIELD_TOLERANCE
+
+
 class StyleTransferd(EachKey):
-    """Dictionary-based `StyleTransfer`, which notes the change in the item's `films`.
+    """Dictionary-based `StyleTransfer`, which notes the change in the item's `films` and resizes its `field`.
 
     Args:
         keys: keys of the radiographs.
@@ -218,6 +231,8 @@ class StyleTransferd(EachKey):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Translate the radiographs under the keys, and note that in the records of the item's films."""
         item = super().__call__(data)
+        if Keys.FIELD in item and self.transfer.size:
+            item[Keys.FIELD] = _resized_field(item[Keys.FIELD], self.transfer.size)
         films = unpack_films(item)
         if films and self.transfer.method != "none":
             self.transfer.note(films)

@@ -31,12 +31,14 @@ class FilmAssessment:
         mirror_margin: how much better the film fits as it is than mirrored.
         polarity: how much better the tones fit as they are than inverted, in correlation; negative where dense is
             dark.
+        mirrored: whether the film was mirrored after it was assessed.
     """
 
     box: LungBox
     view_margin: float
     mirror_margin: float
     polarity: float
+    mirrored: bool = False
 
 
 def equalised(pixels: np.ndarray) -> np.ndarray:

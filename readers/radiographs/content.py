@@ -96,7 +96,7 @@ def _front_to_the_left(
     record.changed("orientation", "mirrored: the front seemed to be at the right", confidence=sure)
     mirrored = np.ascontiguousarray(pixels[:, ::-1])
     box = assessment.box.mirrored(pixels.shape[1])
-    return mirrored, FilmAssessment(box, assessment.view_margin, -margin, assessment.polarity)
+    return mirrored, FilmAssessment(box, assessment.view_margin, -margin, assessment.polarity, mirrored=True)
 
 
 def _refuse_two_films(pixels: np.ndarray, view: View, record: DecisionRecord) -> None:

@@ -26,6 +26,7 @@ class Film:
         tagged: view that the file itself states; None where it states none.
         patient_key: salted hash of the patient, only to compare two films of one run.
         date_key: salted hash of the study's date, only to compare two films of one run.
+        valid: (rows, columns) bool, false behind padding, shutter, collimator and plain frames; None if all is valid.
     """
 
     pixels: np.ndarray
@@ -37,3 +38,4 @@ class Film:
     tagged: View | None = None
     patient_key: str | None = None
     date_key: str | None = None
+    valid: np.ndarray | None = None

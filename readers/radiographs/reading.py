@@ -96,7 +96,8 @@ def _read_picture(file: Path, kind: FileKind, view: View, record: DecisionRecord
     record.assumed("view", f"not stated; taken for {view} as asked")
     record.assumed("orientation", "a picture does not state it; taken as it stands")
     record.assumed("spacing", "unknown: a picture does not state it")
-    return Film(scale_and_crop(file, raster.values, record), view, record)
+    pixels, valid = scale_and_crop(file, raster.values, record)
+    return Film(pixels, view, record, valid=valid)
 
 
 def _finish(film: Film, options: ReadOptions) -> None:
@@ -109,6 +110,8 @@ def _finish(film: Film, options: ReadOptions) -> None:
                 film.record.doubt("view", f"given as {film.view}, but computed as {film.tagged}", confidence=1.0)
     if options.invert:
         film.pixels = np.float32(1) - film.pixels
+        if film.valid is not None:
+            film.pixels[~film.valid] = 0
         film.record.changed("polarity", "inverted, as requested")
     if options.spacing is not None:
         film.record.found("spacing", f"{options.spacing:g} mm at the detector, as given")

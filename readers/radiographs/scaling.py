@@ -12,8 +12,8 @@ from conventions import InputError
 
 from .record import DecisionRecord
 
-PERCENTILES = (0.5, 99.5)
-"""Percentiles of the valid pixels that become 0 and 1."""
+FILM_PERCENTILES = (0.5, 99.5)
+"""Percentiles of a film's valid pixels that become 0 and 1."""
 
 MIN_SIDE = 64
 """Smallest side of a film in pixels."""
@@ -71,7 +71,7 @@ def to_unit(file: Path, values: np.ndarray, valid: np.ndarray | None = None) -> 
         InputError: where nearly all valid pixels have one value.
     """
     inside = values if valid is None else values[valid]
-    low, high = np.percentile(inside, PERCENTILES)
+    low, high = np.percentile(inside, FILM_PERCENTILES)
     if not high > low:
         raise InputError(f"{file}: is constant, so it shows nothing; export the radiograph again")
     unit = ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
@@ -101,7 +101,7 @@ def crop_to(values: np.ndarray, valid: np.ndarray, record: DecisionRecord) -> tu
 
 def scale_and_crop(
     file: Path, values: np.ndarray, record: DecisionRecord, valid: np.ndarray | None = None
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Cut off white or black frames and scale what is left with `to_unit`.
 
     Frames are the edges of a scanned film, and collimated borders that no tag states.
@@ -113,7 +113,8 @@ def scale_and_crop(
         valid: as in `to_unit`.
 
     Returns:
-        (rows, columns) float32 in [0, 1], at least 60 % of the area.
+        (rows, columns) float32 in [0, 1], at least 60 % of the area; and where it is valid, None for everywhere. What
+        seems to be a frame and was not cut off is not valid.
 
     Raises:
         InputError: as in `to_unit`.
@@ -122,12 +123,15 @@ def scale_and_crop(
     box = _inside_frame(unit)
     cut = unit[box]
     if cut.size == unit.size:
-        return unit
+        return unit, valid
     if cut.size < LEAST_KEPT * unit.size or min(cut.shape) < MIN_SIDE:
         record.doubt("crop", f"a frame seems to cover {1 - cut.size / unit.size:.0%} of the image; it was not cut off")
-        return unit
+        framed = np.zeros(unit.shape, bool)
+        framed[box] = True if valid is None else valid[box]
+        return unit, framed
     record.changed("crop", f"a plain frame was cut off: from {_size(unit)} to {_size(cut)} pixels")
-    return to_unit(file, values[box], None if valid is None else valid[box])
+    valid = None if valid is None else valid[box]
+    return to_unit(file, values[box], valid), valid
 
 
 def _inside_frame(unit: np.ndarray) -> tuple[slice, slice]:
@@ -152,25 +156,32 @@ def _frame_lines(lines: np.ndarray) -> int:
     return 0
 
 
-def to_square(unit: np.ndarray, aspect: float, record: DecisionRecord) -> np.ndarray:
+def to_square(
+    unit: np.ndarray, aspect: float, record: DecisionRecord, valid: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Resample an image with oblong pixels to square ones, at the finer of its two spacings.
 
     Args:
         unit: (rows, columns) float32 in [0, 1].
         aspect: row spacing divided by column spacing.
         record: takes the decision.
+        valid: (rows, columns) bool; None is valid everywhere.
 
     Returns:
-        (rows, columns) float32 in [0, 1].
+        (rows, columns) float32 in [0, 1], and where it is made of valid pixels alone, None for everywhere.
     """
     if abs(aspect - 1) <= SQUARE_TOLERANCE:
-        return unit
+        return unit, valid
     rows, columns = unit.shape
     size = (round(rows * aspect), columns) if aspect > 1 else (rows, round(columns / aspect))
-    image = torch.from_numpy(np.ascontiguousarray(unit))[None, None]
-    square = interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)[0, 0].clip(0, 1).numpy()
+    square = _resampled(unit, size).clip(0, 1)
     record.changed("spacing", f"resampled from {_size(unit)} to {_size(square)} square pixels (aspect {aspect:.3g})")
-    return square
+    return square, None if valid is None else _resampled(valid, size) > 1 - SQUARE_TOLERANCE
+
+
+def _resampled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    plane = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
+    return interpolate(plane, size, mode="bilinear", antialias=True, align_corners=False)[0, 0].numpy()
 
 
 def _size(image: np.ndarray) -> str:

@@ -18,7 +18,7 @@ EPOCHS = 3
 
 def start(cohort, folder, workers, resume, **more):
     """The command, with shuffling, augmentation and dropout, in a process of its own."""
-    files = [str(CONFIGS / f"{name}.json") for name in ("train", "demo", "augmented", "film_randomised")]
+    files = [str(CONFIGS / f"{name}.json") for name in ("train", "chest", "demo", "augmented", "film_randomised")]
     options = {
         "dataset_dir": cohort,
         "output_dir": folder,

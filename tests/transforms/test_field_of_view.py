@@ -87,6 +87,8 @@ def test_a_drr_is_taken_as_it_is():
     read = [as_read(plane.numpy(), view, computed=drr("chest")) for view, plane in zip(View, image, strict=True)]
     out = matcher()(read)
     np.testing.assert_array_equal(out.numpy(), image.numpy())
+    assert out.meta["field"].shape == (2, SIZE, SIZE)
+    assert out.meta["field"].all()
     np.testing.assert_allclose(out.affine.numpy(), GRID.affine())
     assert tuple(out.meta["spatial_shape"]) == GRID.shape
 
@@ -198,6 +200,77 @@ def test_beyond_the_volume_it_is_dark():
     assert image[0][SIZE // 2].max() > 0.2
 
 
+def inside_volume(view):
+    """Rays that stay between the volume's ends from its front to its back, by intercept theorem, in rows."""
+    beam = preset("chest", (SIZE, SIZE))[list(View).index(view)]
+    half, near = GRID.size[0] / 2, beam.sod + GRID.size[1] / 2
+    height_at_isocentre = (np.arange(SIZE) + 0.5 - SIZE / 2) * beam.field_at_isocentre[0] / SIZE
+    return np.abs(height_at_isocentre) * near / beam.sod < half
+
+
+def frame_of(film):
+    """Pixels of the result whose centre lies on the film, (rows, columns) bool, by the frame of `PlacedFilm`."""
+    top, bottom, left, right = film.frame
+    rows = top + (np.arange(SIZE) + 0.5) / SIZE * (bottom - top)
+    columns = left + (np.arange(SIZE) + 0.5) / SIZE * (right - left)
+    on = [(place > 0) & (place < count) for place, count in zip((rows, columns), film.picture.shape, strict=True)]
+    return on[0][:, None] & on[1]
+
+
+def test_the_field_is_the_film_inside_the_volume():
+    read = [as_read(np.maximum(film, 0.2)[40:330, 60:330], view) for view, film in zip(View, films(0), strict=True)]
+    out = matcher()(read)
+    assert out.meta["field"].dtype == torch.bool
+    for view, field, image, film in zip(View, out.meta["field"].numpy(), out.numpy(), out.meta["films"], strict=True):
+        expected = frame_of(film) & inside_volume(view)[:, None]
+        assert 0.3 < expected.mean() < 0.7
+        assert (field != expected).mean() < 0.01  # a row that ends 1 % early
+        assert not field[~expected].any() or (field & ~expected).mean() < 0.01
+        assert not image[~frame_of(film)].any()
+        assert (image[field] > 0.15).all()
+
+
+@pytest.mark.parametrize("mirrored", [pytest.param(False, id="front left"), pytest.param(True, id="front right")])
+def test_behind_a_shutter_it_is_black_and_not_measured(mirrored):
+    """A round shutter, of which the part towards the front is missing, on a lateral that may be turned."""
+    rows, columns = np.mgrid[0:PIXELS, 0:PIXELS] - PIXELS / 2
+    valid = (np.hypot(rows, columns) < 150) & (columns > -90)
+    lateral = np.where(valid, np.maximum(films(0)[1], 0.2), 0)
+    turn = np.s_[:, ::-1] if mirrored else np.s_[:, :]
+    read = [
+        as_read(films(0)[0], View.PA, SPACING),
+        as_read(lateral[turn], View.LATERAL, SPACING, valid=valid[turn].copy()),
+    ]
+    out = matcher()(read)
+    field, image = out.meta["field"][1].numpy(), out[1].numpy()
+    top, bottom, left, right = out.meta["films"][1].frame
+    y, x = np.meshgrid(
+        top + (np.arange(SIZE) + 0.5) / SIZE * (bottom - top) - PIXELS / 2,
+        left + (np.arange(SIZE) + 0.5) / SIZE * (right - left) - PIXELS / 2,
+        indexing="ij",
+    )
+    step = (bottom - top) / SIZE
+    surely = (np.hypot(y, x) < 150 - 2 * step) & (x > -90 + 2 * step) & inside_volume(View.LATERAL)[:, None]
+    never = (np.hypot(y, x) > 150 + step) | (x < -90 - step)
+    assert surely.sum() > 3000
+    assert field[surely].mean() > 0.98
+    assert not field[never].any()
+    assert not image[never].any()
+    assert image[surely].min() > 0.15
+
+
+def test_a_film_given_as_it_is_keeps_its_shutter():
+    valid = np.zeros((PIXELS, PIXELS), bool)
+    valid[100:300, 50:350] = True
+    read = [as_read(film, view, valid=valid) for view, film in zip(View, films(0), strict=True)]
+    field = matcher(mode="given")(read).meta["field"].numpy()
+    inner = np.s_[34:94, 18:110]
+    assert field[:, *inner].all()
+    outside = field.copy()
+    outside[:, 31:97, 15:113] = False
+    assert not outside.any()
+
+
 def test_a_single_view_is_matched_alone():
     out = matcher(CHEST.replace(view_names=("pa",)))([as_read(films(1)[0], View.PA)])
     assert out.shape == (1, SIZE, SIZE)
@@ -211,6 +284,8 @@ def test_the_dictionary_form_does_the_same_and_packs_the_films():
     expected = matcher()([as_read(film, view) for view, film in zip(View, films(0), strict=True)])
     np.testing.assert_array_equal(item["image"].numpy(), expected.numpy())
     torch.testing.assert_close(item["geometry"], CHEST.geometry_tensor())
+    assert torch.equal(item["field"], expected.meta["field"])
+    assert "field" not in item["image"].meta
     for film, given, placed in zip(unpack_films(item), read, expected.meta["films"], strict=True):
         assert film.record.to_list() == given.meta["record"].to_list()
         assert film.frame == pytest.approx(placed.frame)

@@ -49,6 +49,8 @@ def test_decisions_travel_from_the_workers(items):
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(one["image"].numpy(), other["image"].numpy())
         np.testing.assert_array_equal(other["geometry"].numpy(), CHEST.geometry_tensor().numpy())
+        assert one["field"].shape == (2, 64, 64)
+        np.testing.assert_array_equal(other["field"].numpy(), one["field"].numpy())
         for film, same in zip(unpack_films(one), unpack_films(other), strict=True):
             assert same.record.to_list() == film.record.to_list()
             assert (same.view, same.frame, same.lungs) == (film.view, film.frame, film.lungs)

@@ -136,6 +136,24 @@ def test_the_result_may_be_smaller_than_what_the_translator_reads(film):
     assert StyleTransfer("histogram", CHEST, size=32)(MetaTensor(film)).shape == (2, 32, 32)
 
 
+@pytest.mark.parametrize("method", ["none", "histogram", "cyclegan"])
+def test_the_field_of_a_film_keeps_to_the_film(film, method):
+    field = torch.zeros(2, 64, 64, dtype=torch.bool)
+    field[0, 10:51, 7:60] = True
+    field[1] = True
+    network = Halving() if method == "cyclegan" else None
+    item = StyleTransferd("image", method, CHEST, network)({"image": MetaTensor(film), "field": field})
+    assert torch.equal(item["field"], field)
+    small = StyleTransferd("image", method, CHEST, network, size=32)({"image": MetaTensor(film), "field": field})
+    assert small["image"].shape == small["field"].shape == (2, 32, 32)
+    assert small["field"][1].all()
+    assert small["field"][0, 6:24, 5:29].all()
+    assert not small["field"][0, 25:].any()  # rows 50 and 51, of which the second is outside
+    assert not small["field"][0, :, :4].any()
+    alone = StyleTransfer(method, CHEST, network, size=32)(MetaTensor(film, meta={"field": field}))
+    assert torch.equal(alone.meta["field"], small["field"])
+
+
 def test_a_learned_method_needs_its_network():
     with pytest.raises(InputError, match="style transfer 'fastcut' needs a translator; give --style_checkpoint"):
         StyleTransfer("fastcut", CHEST)

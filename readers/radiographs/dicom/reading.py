@@ -71,12 +71,16 @@ def _real(file: Path, header: Header, stored: np.ndarray, view: View, window: in
     density = to_density(file, header, stored, valid, window)
     density, valid = crop_to(density, valid, header.record)
     check_size(file, density.shape)
-    return Film(scale_and_crop(file, density, header.record, valid), view, header.record)
+    pixels, inside = scale_and_crop(file, density, header.record, None if valid.all() else valid)
+    return Film(pixels, view, header.record, valid=inside)
 
 
 def _place(header: Header, film: Film, shape: tuple[int, ...]) -> None:
     """Make pixels square and the film upright, and set its spacing and magnification."""
     film.magnification = find_magnification(header, film.tagged or film.view)
     size = pixel_size(header, shape, film.magnification)
-    film.pixels = np.ascontiguousarray(find_turn(header, film.view)(to_square(film.pixels, size.aspect, film.record)))
+    pixels, valid = to_square(film.pixels, size.aspect, film.record, film.valid)
+    turn = find_turn(header, film.view)
+    film.pixels = np.ascontiguousarray(turn(pixels))
+    film.valid = None if valid is None else np.ascontiguousarray(turn(valid))
     film.spacing = min(size.spacing) if size.spacing else None

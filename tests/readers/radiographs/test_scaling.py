@@ -42,3 +42,10 @@ def test_no_more_than_40_percent_is_cut_off(tmp_path):
     image = read(picture(tmp_path / "a.png", framed))
     assert image.shape == (1, 1200, 1100)
     assert says(image, "doubt", "crop", "was not cut off")
+    expected = np.zeros((1200, 1100), bool)
+    expected[250:950, 250:850] = True
+    assert (image.meta["valid"] != expected).mean() < 2e-3
+
+
+def test_without_a_frame_all_of_a_film_is_valid(tmp_path):
+    assert read(picture(tmp_path / "a.png", EIGHT)).meta["valid"] is None

@@ -48,13 +48,38 @@ def test_shutters_and_collimators(tmp_path, kind, shape):
         tags[f"VerticesOfThePolygonal{kind}"] = [100, 500, 600, 900, 1100, 500, 600, 100]
         inside = np.abs(rows - 600) / 500 + np.abs(columns - 500) / 400 < 1
     covered[~inside] = 4095
-    image = read(write(tmp_path / "a.dcm", covered, **tags)).numpy()[0]
+    film = read(write(tmp_path / "a.dcm", covered, **tags))
+    image = film.numpy()[0]
     where = np.argwhere(inside)
     box = tuple(slice(a, b + 1) for a, b in zip(where.min(0), where.max(0), strict=True))
     assert image.shape == inside[box].shape
     low, high = np.percentile(PIXELS[inside], (0.5, 99.5))
     expected = np.where(inside, ((PIXELS - low) / (high - low)).clip(0, 1), 0)[box]
     assert (np.abs(image - expected) > 1e-3).mean() < 2e-3  # the edge of a polygon may be rounded otherwise
+    valid = film.meta["valid"]
+    assert valid is None if shape == "RECTANGULAR" else (np.asarray(valid) != inside[box]).mean() < 2e-3
+
+
+def test_what_is_valid_is_turned_and_stretched_with_the_film(tmp_path):
+    """A round shutter off the centre of a film with oblong pixels that lies on its side."""
+    tags = {
+        "ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [500, 450], "RadiusOfCircularShutter": 400,
+        "PatientOrientation": ["F", "L"], "ImagerPixelSpacing": [0.2, 0.1],
+    }  # fmt: skip
+    film = read(write(tmp_path / "a.dcm", PIXELS, **tags))
+    valid = np.asarray(film.meta["valid"])
+    assert valid.shape == film.shape[1:] == (801, 1602)
+    y, x = np.mgrid[0:801, 0:1602]
+    distance = np.hypot(y - 400, (x - 800.5) / 2)
+    assert valid[distance < 398].all()
+    assert not valid[distance > 401].any()
+    assert not film.numpy()[0][distance > 402].any()
+
+
+def test_inverting_leaves_the_shutter_black(tmp_path):
+    tags = {"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [600, 500], "RadiusOfCircularShutter": 400}
+    film = read(write(tmp_path / "a.dcm", PIXELS, **tags), invert=True)
+    assert not film.numpy()[0][~np.asarray(film.meta["valid"])].any()
 
 
 def test_a_shutter_without_all_its_edges_is_doubted(tmp_path):
