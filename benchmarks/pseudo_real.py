@@ -5,19 +5,22 @@ Writes its section of docs/benchmarks.md. Run from the repository, with a traine
         [--cyclegan real_to_drr.pt] [--fastcut OTHER/real_to_drr.pt]
 
 Method: Each CT of the test and validation folds is rendered three times as a pair of films, with different settings:
-geometry off the preset's (SDD up to 60 mm, rotation up to 3 degrees, tilt up to 2, shift up to 8 mm), a logistic curve
-of density, as of film (slope 8 to 12 at a density of 0.3 to 0.4), quantum noise of 20,000 photons, scatter (30 to 40 %
-with a sigma of 0.08 of the height), sharpening with a narrow mask (0.01 of the height, strength 1.5), a collimated
-border on two sides and an L in a corner. `RandFilm` draws none of these looks: its gammas with a smooth step mixed in
-stay more than 0.1 away from each of these curves somewhere, its haze is at most 25 % with a sigma of 0.15, its mask is
-0.03 wide with a strength of 1 at most, its noise is not photon noise, its marks are random squares. Borders are as
-narrow as some that it draws, and apart from the SDD the geometry varies no more than in film_randomised.json: the
-randomised model has seen such geometry, the other at most that of augmented.json. The films cover the detector of the
-model's geometry and are not moved, so that the truth is the CT on the model's grid, and the figures measure the look
-and small errors of geometry alone; "Field of view" measures the position. They have 128 pixels per side, are rendered
-from the CT at 128^3, translated at this size, and then resized to what the model reads. The learned translators were
-trained on real films and on the CTs of the training fold, never on films of this kind. "Own" radiographs are DRRs as in
-the model's training, the best case. Figures are means over the CTs of the means over their films; in brackets the 95 %
+geometry off the preset's (SDD up to 60 mm, rotation up to 3 degrees, tilt up to 2, shift up to 8 mm). Before the
+logarithm, 30 to 40 % of the radiation is scattered, a third of it by a Gaussian with a sigma of 0.06 of the height and
+the rest by one of 0.3, and the photons are counted, 20,000 in a pixel of the open beam. The film's curve has a long toe
+and a short shoulder: 1 - exp(-exp(slope (p - steepest))) of the line integral p, with a slope of 1.1 to 1.4 and
+steepest at 2.6 to 3.2. It is sharpened with a narrow mask (0.01 of the height, strength 1.5), stretched between its
+0.5 and 99.5 percentiles as films are read, and black beyond the film on two sides (5 to 15 % of each), with an L in a
+corner. `RandFilm` draws none of these looks: its logistic and gamma curves stay more than 0.04 away from each of these
+somewhere, it scatters with one Gaussian, its mask is 0.03 wide with a strength of 1 at most, its marks are random
+squares. The share of scatter, the noise and the borders are such as
+it draws, and apart from the SDD the geometry varies no more than in film_randomised.json: the randomised model has seen
+such geometry, the other at most that of augmented.json. The films cover the detector of the model's geometry and are
+not moved, so that the truth is the CT on the model's grid, and the figures measure the look and small errors of
+geometry alone; "Field of view" measures the position. They have 128 pixels per side, are rendered from the CT at
+128^3, translated at this size, and then resized to what the model reads. The learned translators were trained on real
+films and on the CTs of the training fold, never on films of this kind. "Own" radiographs are DRRs as in the model's
+training, the best case. Figures are means over the CTs of the means over their films; in brackets the 95 %
 interval of 2000 bootstrap samples of the CTs; "gain" is the difference from the same films without a translator, CT by
 CT. The peak of PSNR is the width of the HU window, SSIM is 3-D, MAE is in HU. The mean training volume is the
 prediction of a model that ignores its input. A model that has seen a patient of the test fold is refused; the
@@ -40,9 +43,20 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.report import replace_section
 from cohort import load_datalist, mean_training_volume, patient_keys
 from conventions import InputError, Keys, hu_to_unit, report_input_errors, unit_to_hu
-from drr import Acquisition, VolumeGrid, edge_letters, geometry_tensor, hu_to_mu, perturb_geometry, project, to_film
+from drr import (
+    Acquisition,
+    VolumeGrid,
+    add_noise,
+    add_scatter,
+    edge_letters,
+    geometry_tensor,
+    hu_to_mu,
+    perturb_geometry,
+    project,
+)
 from metrics import mae, psnr, ssim
 from networks import load
+from readers import FILM_PERCENTILES
 from reports import draw_radiographs
 from transforms import HUWindowd, RayCastDRR, ReadVolume, ReadVolumed, ResampleToGrid, ResampleToGridd, StyleTransfer
 
@@ -103,7 +117,7 @@ def own_radiographs(volume_hu: torch.Tensor, model: Model) -> np.ndarray:
     return RayCastDRR(model.acquisition)(volume_hu).as_tensor().numpy()
 
 
-def pseudo_real(volume_hu: torch.Tensor, acquisition: Acquisition, seed: int) -> np.ndarray:
+def pseudo_real(volume_hu: torch.Tensor, acquisition: Acquisition, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Render simulated films as the docstring of this module describes them.
 
     Args:
@@ -112,39 +126,56 @@ def pseudo_real(volume_hu: torch.Tensor, acquisition: Acquisition, seed: int) ->
         seed: seed of everything random.
 
     Returns:
-        (views, rows, columns) in [0, 1].
+        The films, (views, rows, columns) in [0, 1], and their fields, bool: false beyond the film. As on real films,
+        the mark counts as measured.
     """
     rng = np.random.default_rng(seed)
     views = geometry_tensor(acquisition.views, torch.float64)
     amounts = {"sdd": 60, "angle": 3, "tilt": 2, "shift_columns": 8, "shift_rows": 8}
     moves = {name: torch.from_numpy(rng.uniform(-a, a, views.shape[:2])) for name, a in amounts.items()}
-    density = project(
+    line_integrals = project(
         hu_to_mu(volume_hu[None], acquisition.curve),
         acquisition.grid,
         perturb_geometry(views, **moves),
         detector_shape=acquisition.detector_shape,
     )
     generator = torch.Generator().manual_seed(seed)
-    noisy = to_film(density, "linear", photons=20_000, generator=generator)[0].numpy()
-    return np.stack([_film(plane.clip(0), rng) for plane in noisy]).astype(np.float32)
+    made = []
+    for plane in line_integrals[0]:
+        noisy = add_noise(scattered(plane, rng.uniform(0.3, 0.4)), 20_000, generator)
+        made.append(_film(noisy.numpy(), rng))
+    films, fields = (np.stack(parts) for parts in zip(*made, strict=True))
+    return films, fields
 
 
-def _film(density: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn a density (rows, columns) in [0, 1] into a film with scatter, a tone curve, sharpening, border and mark."""
-    height = density.shape[0]
-    share = rng.uniform(0.3, 0.4)
-    density = (1 - share) * density + share * gaussian_filter(density, 0.08 * height)
-    slope, middle = rng.uniform(8, 12), rng.uniform(0.3, 0.4)
-    logistic = [1 / (1 + np.exp(-slope * (value - middle))) for value in (density, 0.0, 1.0)]
-    film = (logistic[0] - logistic[1]) / (logistic[2] - logistic[1])
+def scattered(line_integrals: torch.Tensor, share: float) -> torch.Tensor:
+    """Scatter a share of the radiation on (rows, columns), a third of it narrowly and the rest widely."""
+    height = line_integrals.shape[-2]
+    narrow = add_scatter(line_integrals, share / 3, 0.06 * height)
+    return add_scatter(narrow, 1 - (1 - share) / (1 - share / 3), 0.3 * height)
+
+
+def tone(line_integrals: np.ndarray, slope: float, steepest: float) -> np.ndarray:
+    """Apply a characteristic curve with a long toe and a short shoulder."""
+    return np.asarray(1 - np.exp(-np.exp(slope * (line_integrals - steepest))))
+
+
+def _film(line_integrals: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Turn line integrals (rows, columns) into a film with a tone curve, sharpening and mark, and its field."""
+    height = line_integrals.shape[0]
+    film = tone(line_integrals, rng.uniform(1.1, 1.4), rng.uniform(2.6, 3.2))
     film = film + 1.5 * (film - gaussian_filter(film, 0.01 * height))
-    top, side = (int(rng.integers(1, max(2, height // 16))) for _ in range(2))
-    film[:top] = 0
-    film[:, -side:] = 0
+    field = np.ones(film.shape, bool)
+    edge, side = (round(share * height) for share in rng.uniform(0.05, 0.15, 2))
+    field[-edge:] = False
+    field[:, -side:] = False
+    low, high = np.percentile(film[field], FILM_PERCENTILES)
+    film = np.where(field, ((film - low) / (high - low)).clip(0, 1), 0)
     mark = max(2, height // 20)
-    film[-2 * mark : -mark, mark : mark + max(1, mark // 3)] = 1  # an L
-    film[-mark - max(1, mark // 3) : -mark, mark : 2 * mark] = 1
-    return film.clip(0, 1)
+    bottom = height - edge
+    film[bottom - 2 * mark : bottom - mark, mark : mark + max(1, mark // 3)] = 1  # an L
+    film[bottom - mark - max(1, mark // 3) : bottom - mark, mark : 2 * mark] = 1
+    return film.astype(np.float32), field
 
 
 def measures(prediction: torch.Tensor, truth: torch.Tensor, window: tuple[float, float]) -> list[float]:
@@ -179,7 +210,7 @@ def evaluate(
         truth = hu_to_unit(volume[None], model.window)
         if mean is not None:
             rows.setdefault("mean training volume", []).append(measures(mean[None], truth, model.window) + nothing)
-        films = [pseudo_real(fine, model.films, seed=1000 * number + i) for i in range(repeats)]
+        films = [pseudo_real(fine, model.films, seed=1000 * number + i)[0] for i in range(repeats)]
         shown = {style: translate(films, style, translator, model) for style, translator in translators.items()}
         for name, each in models.items():
             own = measures(each.predict(own_radiographs(volume, each)), truth, each.window)
@@ -262,7 +293,7 @@ def run(
     mean = mean_training_volume(checkpoint, manifest, unit_volume)
     rows = evaluate(list(zip(*volumes, strict=True)), models, translators, mean, repeats)
     shown = {"own": own_radiographs(volumes[0][0], first)}
-    film = pseudo_real(volumes[1][0], first.films, seed=0)
+    film, _ = pseudo_real(volumes[1][0], first.films, seed=0)
     for style, translator in translators.items():
         shown["pseudo-real" if style == "none" else style] = translate([film], style, translator, first)[0]
     letters = [edge_letters(view) for view in first.acquisition.views] * len(shown)

@@ -38,7 +38,7 @@ SIDE_MULTIPLE = 4
 LEAST = 2
 """Smallest number of films and of CTs to train on; a single image has no style."""
 
-PREPARATION = 2
+PREPARATION = 3
 """Version of how films are read and matched; raise it with every change, so that older cached films are not used."""
 
 _LAST_WORD = re.compile(r"[A-Za-z]+$")

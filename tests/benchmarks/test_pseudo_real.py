@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from benchmarks import pseudo_real
 from cohort import load_datalist, patient_keys, split_cohort
@@ -80,15 +81,48 @@ def test_a_film_follows_from_its_seed_and_keeps_the_patient(checkpoint, cohort):
     model = pseudo_real.Model(str(checkpoint))
     read = ReadVolume()(next(cohort.parent.glob("*.nii.gz")))
     coarse, volume = (ResampleToGrid(each)(read).as_tensor() for each in (model.acquisition, model.films))
-    one, again, other = (pseudo_real.pseudo_real(volume, model.films, seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one, again)
+    made = [pseudo_real.pseudo_real(volume, model.films, seed) for seed in (1, 1, 2)]
+    for part in zip(made[0], made[1], strict=True):
+        np.testing.assert_array_equal(*part)
+    (one, field), (other, _) = made[0], made[2]
     assert np.abs(one - other).max() > 0.05
     assert one.min() >= 0
     assert one.max() <= 1
-    assert one.shape == (2, 128, 128)
+    assert one.shape == field.shape == (2, 128, 128)
+    assert one.dtype == np.float32
     own = pseudo_real.own_radiographs(coarse, model)
     for film, plain in zip(pseudo_real.translate([one], "none", None, model)[0], own, strict=True):
-        assert np.corrcoef(film[10:50, 10:50].ravel(), plain[10:50, 10:50].ravel())[0, 1] > 0.8
+        inner = np.s_[10:50, 10:50]
+        assert np.corrcoef(film[inner].ravel(), plain[inner].ravel())[0, 1] > 0.8
+
+
+def test_a_film_is_black_beyond_its_field_and_holds_scatter(checkpoint, cohort):
+    model = pseudo_real.Model(str(checkpoint))
+    volume = ResampleToGrid(model.films)(ReadVolume()(next(cohort.parent.glob("*.nii.gz")))).as_tensor()
+    shares = []
+    for seed in range(3):
+        films, fields = pseudo_real.pseudo_real(volume, model.films, seed)
+        assert not films[~fields].any()
+        for film, field in zip(films, fields, strict=True):
+            rows, columns = np.flatnonzero(field.any(1)), np.flatnonzero(field.any(0))
+            assert field[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+            assert (rows[0], columns[0]) == (0, 0)
+            shares += [1 - len(rows) / 128, 1 - len(columns) / 128]
+            assert (film == 1).sum() >= 20  # the L
+    assert 0.04 < min(shares) < 0.08
+    assert 0.11 < max(shares) < 0.16
+
+
+def test_two_thirds_of_the_radiation_go_straight():
+    """A thin ray through what is opaque keeps what is not scattered, and the rest lands on the film."""
+    p = torch.full((128, 128), 40.0, dtype=torch.float64)
+    p[64, 64] = 0
+    radiation = torch.exp(-pseudo_real.scattered(p, 0.36))
+    assert float(radiation[64, 64]) == pytest.approx(0.64, abs=2e-3)
+    assert float(radiation.sum()) == pytest.approx(1, abs=1e-9)
+    narrow, wide = (gaussian_filter(np.exp(-p.numpy()), share * 128, truncate=8) for share in (0.06, 0.3))
+    scattered = radiation.numpy() - 0.64 * np.exp(-p.numpy())
+    np.testing.assert_allclose(scattered, 0.12 * narrow + 0.24 * wide, rtol=0.3)
 
 
 def test_the_interval_is_that_of_the_mean():
@@ -134,12 +168,13 @@ def test_a_model_that_has_seen_a_test_patient_is_refused(checkpoint, cohort, tmp
 
 def test_randomisation_draws_none_of_the_tone_curves():
     """As the method says, of as many as a long training would draw."""
-    tones = np.linspace(0, 1, 201)
-    draw = RandFilm(1.0, haze=0, blur=0, noise=0, sharpening=0, border=0, marker=0).set_random_state(0)
+    tones = np.linspace(0, 1, 201) * 0.999
+    nothing = dict.fromkeys(("scatter", "noise", "blur", "sharpening", "border", "marker"), 0)
+    draw = RandFilm(plain=0, prob=1, **nothing).set_random_state(0)
     ramp = torch.from_numpy(tones)[None, None].float()
     drawn = np.stack([draw(ramp).numpy()[0, 0] for _ in range(2000)])
-    for slope in (8, 10, 12):
-        for middle in (0.3, 0.35, 0.4):
-            curve = 1 / (1 + np.exp(-slope * (tones - middle)))
-            curve = (curve - curve[0]) / (curve[-1] - curve[0])
-            assert np.abs(drawn - curve).max(1).min() > 0.1
+    for slope in (1.1, 1.25, 1.4):
+        for steepest in (2.6, 2.9, 3.2):
+            curve = pseudo_real.tone(8 * tones, slope, steepest)
+            low, high = np.percentile(curve, (0.5, 99.5))
+            assert np.abs(drawn - ((curve - low) / (high - low)).clip(0, 1)).max(1).min() > 0.04
