@@ -80,7 +80,10 @@ class RandFilm(Randomizable, Transform):
         border: Amount = 0.25,
         marker: Amount = 0.06,
     ) -> None:
-        from_film(torch.zeros(1, 1), film_style)  # refuses what cannot be turned back
+        try:
+            from_film(torch.zeros(1, 1), film_style)
+        except InputError as error:
+            raise InputError(f"{error}; give chest.json under film_randomised.json") from error
         self.film_style = film_style
         self.plain, self.prob = plain, prob
         for name, share in (("plain", plain), ("prob", prob)):
