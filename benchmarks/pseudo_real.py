@@ -7,7 +7,7 @@ Writes its section of docs/benchmarks.md. Run from the repository, with a traine
 Method: Each CT of the test and validation folds is rendered three times as a pair of films, with different settings:
 geometry off the preset's (SDD up to 60 mm, rotation up to 3 degrees, tilt up to 2, shift up to 8 mm). Before the
 logarithm, 30 to 40 % of the radiation is scattered, a third of it by a Gaussian with a sigma of 0.06 of the height and
-the rest by one of 0.3, and the photons are counted, 20,000 in a pixel of the open beam. The film's curve has a long toe
+the rest by one of 0.3, and the photons are counted, 100,000 in an open pixel. The film's curve has a long toe
 and a short shoulder: 1 - exp(-exp(slope (p - steepest))) of the line integral p, with a slope of 1.1 to 1.4 and
 steepest at 2.6 to 3.2. It is sharpened with a narrow mask (0.01 of the height, strength 1.5), stretched between its
 0.5 and 99.5 percentiles as films are read, and black beyond the film on two sides (5 to 15 % of each), with an L in a
@@ -142,7 +142,7 @@ def pseudo_real(volume_hu: torch.Tensor, acquisition: Acquisition, seed: int) ->
     generator = torch.Generator().manual_seed(seed)
     made = []
     for plane in line_integrals[0]:
-        noisy = add_noise(scattered(plane, rng.uniform(0.3, 0.4)), 20_000, generator)
+        noisy = add_noise(scattered(plane, rng.uniform(0.3, 0.4)), 100_000, generator)
         made.append(_film(noisy.numpy(), rng))
     films, fields = (np.stack(parts) for parts in zip(*made, strict=True))
     return films, fields
