@@ -20,6 +20,7 @@ def write_nifti(
     affine: np.ndarray,
     record: Mapping[str, Any] | None = None,
     radiographs: Sequence[Mapping[str, Any]] = (),
+    consistency: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a synthetic CT as int16 HU, marked as synthetic, with a JSON sidecar.
 
@@ -29,6 +30,8 @@ def write_nifti(
         affine: (4, 4) voxel index to RAS position in mm.
         record: what made it, as `networks.describe_model` returns it; copied into the sidecar.
         radiographs: view and decisions of each film it was predicted from; copied into the sidecar.
+        consistency: how well the volume agrees with these films, as `networks.Consistency.record` returns it; copied
+            into the sidecar.
 
     Returns:
         The NIfTI file written; the sidecar has the same name with .json.
@@ -48,6 +51,8 @@ def write_nifti(
     }
     if radiographs:
         sidecar["radiographs"] = list(radiographs)
+    if consistency is not None:
+        sidecar["consistency"] = dict(consistency)
     text = mark(MarkKind.SYNTHETIC_CT, _details(model))
     return write_marked_nifti(path, voxels, affine, SYNTHETIC_NOTE, text, sidecar)
 

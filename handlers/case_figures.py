@@ -14,16 +14,17 @@ from monai.utils import convert_to_numpy, string_list_all_gather
 from conventions import Keys
 from drr import Acquisition
 from export import write_png16
-from reports import draw_case
+from reports import draw_agreement, draw_case
 from storage import set_aside
 
-from .geometry import geometry_of
+from .geometry import agreement_of, geometry_of
 
 
 class CaseFigures:
     """Handler of an evaluator that draws each case and keeps its radiographs as 16-bit PNG files.
 
-    `<case>.png` shows the radiographs and three planes of truth, prediction and difference. Volumes are expected in HU,
+    `<case>.png` shows the radiographs and three planes of truth, prediction and difference; `<case>_agreement.png` the
+    films next to the radiographs of the CT, where the CT was updated to agree with them. Volumes are expected in HU,
     so the evaluator's postprocessing has run. Files of an earlier run are renamed. Several processes each draw their
     own cases; where there are fewer cases than processes, so that all have the same, the first process draws them.
 
@@ -63,8 +64,27 @@ class CaseFigures:
         path, title = self.output_dir / f"{case}.png", f"{case}: synthetic CT from radiographs"
         set_aside(path)
         draw_case(path, image, prediction[0], truth, title, geometry=geometry_of(item))
+        draw_agreement_of(self.output_dir, case, item, output)
         if self.radiographs_dir is not None:
             for view, pixels in zip(self.acquisition.view_names, image, strict=True):
                 write_png16(
                     self.radiographs_dir / f"{case}_{view}.png", pixels, {**self.acquisition.record(), "view": view}
                 )
+
+
+def draw_agreement_of(folder: Path, case: str, item: Any, output: Any) -> None:
+    """Draw `<case>_agreement.png` where the volume was updated to agree with its films.
+
+    Args:
+        folder: folder of the figure; a file of an earlier run is renamed.
+        case: name of the case.
+        item: its item of the decollated batch.
+        output: its item of the decollated output.
+    """
+    agreement = agreement_of(output)
+    if agreement is None:
+        return
+    path = folder / f"{case}_agreement.png"
+    set_aside(path)
+    lines = convert_to_numpy(output[Keys.LINE_INTEGRALS], dtype=np.float32)
+    draw_agreement(path, lines, agreement, geometry_of(item), f"{case}: agreement of the synthetic CT with its films")

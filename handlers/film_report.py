@@ -18,6 +18,8 @@ from readers import unpack_films
 from reports import film_figure, save_figure
 from storage import set_aside, write_atomically
 
+from .case_figures import draw_agreement_of
+
 SOME_FAILED = 3
 """Exit code of a run in which some cases could not be read."""
 
@@ -25,7 +27,8 @@ SOME_FAILED = 3
 class FilmReport:
     """Handler of an evaluator that reports how films were read, case by case, then those that could not be read.
 
-    It draws `<case>.png` with `film_figure`. It prints all decisions of a single case or, where there are several
+    It draws `<case>.png` with `film_figure` and, where the CT was updated to agree with its films,
+    `<case>_agreement.png`. It prints all decisions of a single case or, where there are several
     cases, their doubts, and writes `cases.csv`. Volumes are expected in HU, so the evaluator's postprocessing has run.
 
     Args:
@@ -58,6 +61,7 @@ class FilmReport:
             self.doubts[case] = "; ".join(f"{f.view}: {doubt.subject}" for f in films for doubt in f.record.doubts)
             image, volume = (torch.as_tensor(output[key]).cpu().float().numpy() for key in (Keys.IMAGE, Keys.PRED))
             self._draw(f"{case}.png", film_figure(films, image, volume[0], f"{case}: synthetic CT from radiographs"))
+            draw_agreement_of(self.output_dir, case, item, output)
             if self.explain:
                 self._draw(f"{case}_films.png", film_figure(films, image, None, case))
             if self.keep_shown:

@@ -14,6 +14,8 @@ from conventions import Keys
 from export import write_nifti
 from readers import unpack_films
 
+from .geometry import agreement_of
+
 logger = logging.getLogger("x2ct.export")
 
 
@@ -50,5 +52,12 @@ class NiftiWriter:
             case = str(item.get(Keys.CASE, self.name))
             films = [{"view": str(film.view), "decisions": film.record.to_list()} for film in unpack_films(item)]
             path = self.output_dir / f"{case}.nii.gz"
-            written = write_nifti(path, volume[0].cpu().numpy(), volume.affine.cpu().numpy(), self.record, films)
+            written = write_nifti(
+                path,
+                volume[0].cpu().numpy(),
+                volume.affine.cpu().numpy(),
+                self.record,
+                films,
+                agreement_of(output),
+            )
             logger.info("wrote %s", written)

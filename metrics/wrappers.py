@@ -19,6 +19,10 @@ from .paper import PAPER_MEASURES, paper_metrics
 Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+PREDICTIONS = (Keys.PRED, Keys.WITHOUT_UPDATE, Keys.MEAN_VOLUME, Keys.SHUFFLED_INPUT)
+"""Keys of an evaluator's output that are compared with the label, as far as they are there; the first always is."""
+
+
 class VolumeMetric(CumulativeIterationMetric):
     """A metric of single volumes, collected over a cohort.
 
@@ -43,7 +47,7 @@ class VolumeMetric(CumulativeIterationMetric):
 
 
 def volume_metrics(
-    predictions: Sequence[str] = (Keys.PRED,), window: Sequence[float] = HU_WINDOW
+    predictions: Sequence[str] = PREDICTIONS, window: Sequence[float] = HU_WINDOW
 ) -> dict[str, IgniteMetricHandler]:
     """Return handlers for PSNR, SSIM and MAE of volumes in HU, for an evaluator with `label` in its output.
 
@@ -136,7 +140,7 @@ class _FamilyHandler(_PredictionHandler):
 
 
 def paper_volume_metrics(
-    predictions: Sequence[str] = (Keys.PRED,), window: Sequence[float] = HU_WINDOW
+    predictions: Sequence[str] = PREDICTIONS, window: Sequence[float] = HU_WINDOW
 ) -> dict[str, IgniteMetricHandler]:
     """Return handlers for the metrics of the paper, as the authors compute them, of volumes in HU.
 

@@ -12,6 +12,7 @@ from .cnn2d import CNN2D as CNN2D
 from .consistency import Consistency as Consistency
 from .consistency import ConsistencyUpdate as ConsistencyUpdate
 from .consistency import Tone as Tone
+from .consistency import consistency_update as consistency_update
 from .convert import from_official as from_official
 from .convert import recognise as recognise
 from .convert import to_official as to_official

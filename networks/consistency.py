@@ -275,6 +275,30 @@ class ConsistencyUpdate(nn.Module):
         return [tuple(case) for case in views_of_tensor(geometry, (rows, columns))]
 
 
+def consistency_update(
+    method: str, acquisition: Acquisition, hu_window: Sequence[float] = HU_WINDOW, damping: float | None = None
+) -> ConsistencyUpdate | None:
+    """Make the update that a user asks for.
+
+    Args:
+        method: "none", "auto", or one of `Tone`.
+        acquisition: as in `ConsistencyUpdate`.
+        hu_window: as in `ConsistencyUpdate`.
+        damping: as in `ConsistencyUpdate`.
+
+    Returns:
+        The update; None for "none".
+
+    Raises:
+        InputError: where the method is unknown, or as in `ConsistencyUpdate`.
+    """
+    if method not in ("none", "auto", *Tone):
+        raise InputError(f"unknown consistency {method!r}: choose one of none, auto, {', '.join(Tone)}")
+    if method == "none":
+        return None
+    return ConsistencyUpdate(acquisition, hu_window, None if method == "auto" else method, damping)
+
+
 def _record(images: Tensor, rays: Tensor, tone: Tone, damping: float, weight: float) -> Consistency:
     film, predicted, updated = images
     before, after = _rms(film - predicted, rays), _rms(film - updated, rays)

@@ -22,10 +22,11 @@ PAPER_COLUMNS = {
 
 ROWS = {
     "prediction": "this network",
+    "without_update": "network, before the consistency update",
     "mean_volume": "mean training volume",
     "shuffled_input": "network, another case's radiographs",
 }
-"""Prediction -> title of its row; the last two are controls that an evaluation may lack."""
+"""Prediction -> title of its row; an evaluation may lack all but the first."""
 
 
 def summary_table(folder: str | os.PathLike[str]) -> str:

@@ -1,7 +1,9 @@
 """MONAI transforms: a CT file to radiographs and a unit volume and back, and films to what a model reads."""
 
+from .agreement import AgreeWithFilmsd as AgreeWithFilmsd
 from .cases import case_transforms as case_transforms
 from .cases import film_transforms as film_transforms
+from .cases import prediction_transforms as prediction_transforms
 from .field_of_view import MatchFieldOfView as MatchFieldOfView
 from .field_of_view import MatchFieldOfViewd as MatchFieldOfViewd
 from .hounsfield import HUWindow as HUWindow

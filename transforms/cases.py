@@ -12,8 +12,9 @@ from torch import nn
 from conventions import HU_WINDOW, Keys
 from drr import Acquisition
 
+from .agreement import AgreeWithFilmsd
 from .field_of_view import MatchFieldOfViewd
-from .hounsfield import HUWindowd
+from .hounsfield import HUWindowd, UnitToHUd
 from .radiograph import ReadRadiographd
 from .raycast import RayCastDRRd
 from .style import StyleTransferd
@@ -58,6 +59,21 @@ def case_transforms(
             SelectItemsd(list(keep)) if keep else HUWindowd(key, window),
         ]
     )
+
+
+def prediction_transforms(window: Sequence[float] = HU_WINDOW, update: Any = None) -> Compose:
+    """Return the transforms of a predicted volume: `AgreeWithFilmsd`, where there is an update, and `UnitToHUd`.
+
+    Args:
+        window: (low, high) in HU that was [0, 1].
+        update: a `networks.ConsistencyUpdate`; None leaves volumes as they were predicted.
+
+    Returns:
+        Transforms of one item of an evaluator's output; every volume in it is in HU afterwards.
+    """
+    volumes = [Keys.PRED, Keys.WITHOUT_UPDATE, Keys.LABEL, Keys.MEAN_VOLUME, Keys.SHUFFLED_INPUT]
+    agree = [] if update is None else [AgreeWithFilmsd(Keys.PRED.value, update)]
+    return Compose([*agree, UnitToHUd([key.value for key in volumes], window, allow_missing_keys=True)])
 
 
 def film_transforms(

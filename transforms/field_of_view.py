@@ -165,7 +165,7 @@ class MatchFieldOfView(Transform):
                 size = (self.image_size, self.image_size)
                 pixels = interpolate(pixels[None], size, mode="bilinear", antialias=True)[0].clip(0, 1)
             measured = (pixels[1] > WHOLLY) & ((ends > WHOLLY) | (mark is not None))
-            placed = PlacedFilm(view, film[0].numpy(), None, (0, rows, 0, columns), record)
+            placed = PlacedFilm(view, film[0].numpy(), None, (0, rows, 0, columns), record, mark is not None)
             matched.append((pixels[0], measured, placed))
         return matched
 

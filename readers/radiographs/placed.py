@@ -30,6 +30,7 @@ class PlacedFilm:
         lungs: box of the lungs in pixels of the picture; None if they were not searched for.
         frame: (top, bottom, left, right) of the model's radiograph in pixels of the picture.
         record: every decision about the film.
+        computed: whether it is a DRR.
     """
 
     view: View
@@ -37,6 +38,7 @@ class PlacedFilm:
     lungs: LungBox | None
     frame: tuple[float, float, float, float]
     record: DecisionRecord
+    computed: bool = False
 
 
 def pack_films(films: Sequence[PlacedFilm]) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def pack_films(films: Sequence[PlacedFilm]) -> dict[str, Any]:
                 "lungs": None if film.lungs is None else asdict(film.lungs.scaled(scale)),
                 "frame": [edge * scale for edge in film.frame],
                 "decisions": film.record.to_list(),
+                "computed": film.computed,
             }
         )
     return {Keys.FILMS.value: json.dumps(entries), Keys.FILM_PICTURES.value: pictures}
@@ -90,6 +93,7 @@ def unpack_films(item: Mapping[Any, Any]) -> list[PlacedFilm]:
                 None if entry["lungs"] is None else LungBox(**entry["lungs"]),
                 (top, bottom, left, right),
                 DecisionRecord.from_list(entry["decisions"]),
+                entry["computed"],
             )
         )
     return films

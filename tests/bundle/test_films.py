@@ -32,7 +32,9 @@ def infer(tiny_run, folder, out, **options):
 
 def test_two_films_give_a_ct_what_was_decided_and_a_picture(tiny_run, tmp_path):
     pa, lateral = (write_film(tmp_path / name, film) for name, film in zip(("a.png", "b.tif"), films(0), strict=True))
-    done = infer(tiny_run, tmp_path, tmp_path / "out", pa=pa, lateral=lateral, case="erika", explain=True)
+    done = infer(
+        tiny_run, tmp_path, tmp_path / "out", pa=pa, lateral=lateral, case="erika", explain=True, consistency="auto"
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     image = nibabel.load(tmp_path / "out" / "erika.nii.gz")
     assert image.shape == (64, 64, 64)
@@ -42,8 +44,12 @@ def test_two_films_give_a_ct_what_was_decided_and_a_picture(tiny_run, tmp_path):
     assert {"polarity", "view", "spacing", "lungs", "scale"} <= subjects
     assert "erika, pa: assumed  spacing: unknown" in done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "erika.nii.gz", "erika.json", "erika.png", "erika_films.png",
+        "erika.nii.gz", "erika.json", "erika.png", "erika_films.png", "erika_agreement.png",
     }  # fmt: skip
+    agreement = sidecar["consistency"]  # as for films of which nothing is known
+    assert (agreement["tone"], agreement["damping"]) == ("monotone", 1.0)
+    assert all(after < before for before, after in zip(agreement["before"], agreement["after"], strict=True))
+    assert f"differ from the CT's by {agreement['before'][0]:.2f} before the consistency update" in done.stdout
 
 
 def test_an_inverted_film_is_warned_of_and_inverting_mends_it(tiny_run, tmp_path):

@@ -8,9 +8,8 @@ from torch import nn
 from engines import X2CTEvaluator
 from handlers import EvaluationSummary
 from metrics import volume_metrics
-from transforms import UnitToHUd
-
-KEYS = ["pred", "mean_volume", "shuffled_input"]
+from networks import Consistency
+from transforms import prediction_transforms
 
 
 class Constant(nn.Module):
@@ -20,7 +19,7 @@ class Constant(nn.Module):
         return image.mean((1, 2, 3)).reshape(-1, 1, 1, 1, 1).expand(-1, 1, 8, 8, 8)
 
 
-def evaluate(folder, cases=3, **options):
+def evaluate(folder, cases=3, postprocessing=None, **options):
     """An evaluation whose MAE is known: labels of 0, predictions of 0.1, 0.2 ..., controls of 0.5 and 0.9."""
     batches = [
         {
@@ -37,8 +36,8 @@ def evaluate(folder, cases=3, **options):
         batches,
         Constant(),
         mean_volume=torch.full((1, 8, 8, 8), 0.5),
-        postprocessing=UnitToHUd([*KEYS, "label"]),
-        key_val_metric=volume_metrics(KEYS),
+        postprocessing=postprocessing or prediction_transforms(),
+        key_val_metric=volume_metrics(),
         val_handlers=[EvaluationSummary(folder, **options)],
     ).run()
 
@@ -63,3 +62,24 @@ def test_files_of_an_earlier_run_are_kept(tmp_path):
     evaluate(tmp_path, cases=2)
     assert len(json.loads((tmp_path / "summary.json").read_text())["held_out_cases"]) == 2
     assert len(list(tmp_path.glob("summary_*.json"))) == len(list(tmp_path.glob("cases_*.csv"))) == 1
+
+
+def test_the_agreement_with_the_films_is_summed_up(tmp_path):
+    """Two cases whose differences are known: root mean squares of (0.3, 0.4) and of (0.6, 0.8)."""
+
+    class Update:
+        def update(self, volume, image, geometry, real):
+            scale = 1 if float(image.mean()) < 0.15 else 2
+            record = Consistency("given", 0.1, 100.0, (0.3 * scale, 0.4 * scale), (0.0, 0.1), (1, 1), ((), ("look",)))
+            return volume, [record], torch.zeros(1, 3, 2, 8, 8)
+
+    evaluate(tmp_path, cases=2, postprocessing=prediction_transforms(update=Update()))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    agreement = summary["consistency"]
+    root = 0.5**0.5
+    assert agreement["film_difference_before"] == pytest.approx((0.5 + 1.0) / 2 * root, rel=1e-5)
+    assert agreement["film_difference_after"] == pytest.approx(0.1 * root, rel=1e-5)
+    assert (agreement["tone"], agreement["doubted_cases"]) == ("given", 2)
+    assert "without_update" in summary["psnr_db"]
+    rows = list(csv.DictReader((tmp_path / "cases.csv").open()))
+    assert [float(row["film_difference/before"]) for row in rows] == pytest.approx([0.5 * root, root])

@@ -6,7 +6,7 @@ import torch
 from cohort.phantoms import thorax_phantom
 from conventions import HU_WINDOW, InputError, hu_to_unit, unit_to_hu
 from drr import Acquisition, ConeBeam, VolumeGrid, geometry_tensor, hu_to_mu, project, to_film
-from networks import ConsistencyUpdate
+from networks import ConsistencyUpdate, consistency_update
 
 GRID = VolumeGrid(6, 20.0)
 PIXELS = (5, 5)
@@ -171,6 +171,13 @@ class TestBadInput:
         field[:, 1] = 0
         with pytest.raises(InputError, match="a view shows nothing of the volume"):
             self.update(volume, image, field=field)
+
+    def test_what_a_user_asks_for(self):
+        assert consistency_update("none", ACQUISITION) is None
+        assert consistency_update("auto", ACQUISITION).tone is None
+        assert consistency_update("affine", ACQUISITION, damping=0.5).tone == "affine"
+        with pytest.raises(InputError, match=r"unknown consistency 'yes'.*none, auto, given, affine, monotone"):
+            consistency_update("yes", ACQUISITION)
 
     def test_arguments(self):
         with pytest.raises(InputError, match=r"unknown tone 'linear'.*given, affine, monotone"):
