@@ -32,6 +32,9 @@ BETTER_OTHERWISE = 1.25
 """Factor by which the variance that a film leaves unexplained must fall when it is mirrored, turned or exchanged, for
 its orientation to be doubted."""
 
+LEAST_IN_COMMON = 0.3
+"""Correlation of a film with the line integrals of the predicted volume below which it is doubted at all."""
+
 LARGE_DIFFERENCE = 0.5
 """Difference of a film from the predicted volume, in standard deviations of that volume's line integrals, that is
 doubted."""
@@ -88,7 +91,8 @@ class ConsistencyUpdate(nn.Module):
     With A the ray casting, A' its exact adjoint and y the line integrals of the films, the predicted attenuation v0
     becomes v = v0 + A' (A A' + lambda)^-1 (y - A v0), clipped at that of air: the volume nearest to v0 that explains
     the films to within what lambda allows. Nothing in it is learned. Pixels at the clip of the film style, outside the
-    film's field, and of rays that graze the grid take no part. Cases do not depend on each other.
+    film's field, of rays that graze the grid, and of films whose tones cannot be fitted, take no part. Cases do not
+    depend on each other.
 
     It is differentiable in the volume, the films and the damping, so that a network can be trained through it; fitted
     tones count as constants, and so does the geometry.
@@ -223,8 +227,10 @@ class ConsistencyUpdate(nn.Module):
         predicted = system.project(mu)
         if tone is not Tone.GIVEN:
             film = (fit_affine if tone is Tone.AFFINE else fit_monotone)(film, predicted, rays)
+            # A film whose tones do not rise with the volume's line integrals, such as an inverted one, says nothing.
+            system.rays = rays * (film.amax((2, 3), keepdim=True) > film.amin((2, 3), keepdim=True))
         weight = damping * system.scale()
-        solution = solve(system, rays * (film - predicted), weight, self.iterations, self.tolerance)
+        solution = solve(system, system.rays * (film - predicted), weight, self.iterations, self.tolerance)
         updated = (mu + system.back_project(solution)).clamp(min=0)
         updated_hu = volume_hu + (mu_to_hu(updated, curve) - mu_to_hu(mu, curve))
         with torch.no_grad():
@@ -325,10 +331,10 @@ def _rms(values: Tensor, rays: Tensor) -> list[float]:
 
 
 def _unexplained(film: Tensor, predicted: Tensor, rays: Tensor) -> float:
-    """Return the share of a film's variance that no straight line of the predicted values explains: (rows, columns)."""
+    """Return the share of a film's variance that no rising line of the predicted values explains: (rows, columns)."""
     film, predicted, rays = film[None], predicted[None], rays[None]
     film, predicted = film - _mean(film, rays), predicted - _mean(predicted, rays)
-    both = float(_mean(film * predicted, rays)) ** 2
+    both = max(float(_mean(film * predicted, rays)), 0.0) ** 2
     return 1 - both / max(float(_mean(film.square(), rays) * _mean(predicted.square(), rays)), 1e-12)
 
 
@@ -344,6 +350,8 @@ def _orientation_doubts(film: Tensor, predicted: Tensor, rays: Tensor, view: int
             others[f"in the place of view {other + 1}"] = (film[other], rays[other])
     target, measured = predicted[view], rays[view]
     as_it_is = _unexplained(film[view], target, measured)
+    if as_it_is > 1 - LEAST_IN_COMMON**2:
+        return ["has little in common with the predicted CT: check whether it is inverted, or another patient's"]
     worse = {
         words: _unexplained(values, target, measured * there) * BETTER_OTHERWISE
         for words, (values, there) in others.items()

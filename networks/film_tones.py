@@ -12,7 +12,7 @@ BINS = 48
 
 
 def fit_affine(film: Tensor, expected: Tensor, rays: Tensor) -> Tensor:
-    """Map the values of each view by the straight line that fits what is expected, in the sense of least squares.
+    """Map the values of each view by the rising line that fits what is expected, in the sense of least squares.
 
     Args:
         film: film values or line integrals (B, V, rows, columns).
@@ -21,7 +21,7 @@ def fit_affine(film: Tensor, expected: Tensor, rays: Tensor) -> Tensor:
 
     Returns:
         Line integrals, same shape. The line itself is a constant to the gradient, which reaches `film`. A view that is
-        constant becomes the mean of what is expected.
+        constant, or inverted, becomes the mean of what is expected.
     """
     with torch.no_grad():
         weights = rays.double()
@@ -31,7 +31,8 @@ def fit_affine(film: Tensor, expected: Tensor, rays: Tensor) -> Tensor:
         )
         of_film = weights * (film.double() - mean_film)
         slope = (of_film * (expected.double() - mean_expected)).sum((2, 3), keepdim=True)
-        slope = slope / of_film.square().sum((2, 3), keepdim=True).clamp(min=1e-12)
+        # A film that is bright where the volume is thin has no tones to fit; it must not be inverted silently.
+        slope = (slope / of_film.square().sum((2, 3), keepdim=True).clamp(min=1e-12)).clamp(min=0)
         offset = mean_expected - slope * mean_film
     return film * slope.to(film.dtype) + offset.to(film.dtype)
 

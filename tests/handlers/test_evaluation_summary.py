@@ -68,7 +68,7 @@ def test_the_agreement_with_the_films_is_summed_up(tmp_path):
     """Two cases whose differences are known: root mean squares of (0.3, 0.4) and of (0.6, 0.8)."""
 
     class Update:
-        def update(self, volume, image, geometry, real):
+        def update(self, volume, image, geometry, field, real):
             scale = 1 if float(image.mean()) < 0.15 else 2
             record = Consistency("given", 0.1, 100.0, (0.3 * scale, 0.4 * scale), (0.0, 0.1), (1, 1), ((), ("look",)))
             return volume, [record], torch.zeros(1, 3, 2, 8, 8)

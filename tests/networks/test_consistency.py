@@ -236,6 +236,15 @@ class TestDoubts:
         image[:, 1] = image[:, 1].flip(-2)
         assert any("better upside down" in doubt for doubt in self.doubts(case[0], image, tone="affine")[1])
 
+    @pytest.mark.parametrize("tone", ["affine", "monotone"])
+    def test_an_inverted_film(self, case, tone):
+        """It is doubted and takes no part; the volume stays as it is."""
+        predicted, image, _ = case
+        found, records, _ = ConsistencyUpdate(self.acquisition, tone=tone).update(predicted, 0.9 - image)
+        for doubts in records[0].doubts:
+            assert any("check whether it is inverted" in doubt for doubt in doubts)
+        torch.testing.assert_close(found, predicted)
+
     def test_exchanged_views(self, case):
         first, second = self.doubts(case[0], case[1].flip(1), tone="affine")
         assert any("in the place of view 2" in doubt for doubt in first)

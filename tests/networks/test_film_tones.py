@@ -22,8 +22,15 @@ def test_least_squares_of_numpy(line_integrals):
     film = torch.rand(1, 1, 40, 50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     rays = (film > 0.2).double()
     chosen = film > 0.2
-    slope, offset = np.polyfit(film[chosen].numpy(), line_integrals[:1, :1][chosen].numpy(), 1)
-    torch.testing.assert_close(fit_affine(film, line_integrals[:1, :1], rays), slope * film + offset)
+    expected = line_integrals[:1, :1] + film
+    slope, offset = np.polyfit(film[chosen].numpy(), expected[chosen].numpy(), 1)
+    torch.testing.assert_close(fit_affine(film, expected, rays), slope * film + offset)
+
+
+def test_an_inverted_film_says_nothing(line_integrals):
+    for fit in (fit_affine, fit_monotone):
+        found = fit(1 - line_integrals / 8, line_integrals, torch.ones_like(line_integrals))
+        assert float(found.std(dim=(2, 3)).max()) < 1e-6
 
 
 @pytest.mark.parametrize("curve", [lambda p: torch.sigmoid(1.3 * (p - 2.5)), lambda p: (p / 6) ** 1.6, torch.sqrt])

@@ -81,3 +81,14 @@ def test_predictions_become_hu_with_and_without_an_update():
     assert float(updated["without_update"].max()) == pytest.approx(-500, abs=1e-3)
     assert float(updated["label"].max()) == pytest.approx(0, abs=1e-3)
     assert float(updated["pred"].max()) > -300
+
+
+def test_what_lies_outside_the_field_of_a_film_takes_no_part():
+    whole = item()
+    spoiled = {**item(), "field": torch.ones(2, 16, 16, dtype=torch.bool)}
+    spoiled["field"][:, :, :7] = False
+    spoiled["image"] = torch.where(spoiled["field"], whole["image"], torch.zeros(()))
+    right = {**whole, "field": spoiled["field"]}
+    agree = AgreeWithFilmsd("pred", ConsistencyUpdate(ACQUISITION))
+    assert torch.equal(agree(spoiled)["pred"], agree(right)["pred"])
+    assert float((agree(spoiled)["pred"] - agree(whole)["pred"]).abs().max()) > 0.01
