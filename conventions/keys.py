@@ -14,6 +14,8 @@ class Keys(StrEnum):
     """Volume (B, 1, D, H, W): HU before windowing, unit values after."""
     PRED = "pred"
     """Predicted volume (B, 1, D, H, W)."""
+    EXPECTED_ERROR = "expected_error"
+    """Expected absolute error of each voxel of the network's own volume (B, 1, D, H, W), in its unit."""
     LOSS = "loss"
     """Scalar total loss of the generator."""
     WITHOUT_UPDATE = "without_update"

@@ -8,6 +8,7 @@ from .ema import ExponentialAverage as ExponentialAverage
 from .evaluator import X2CTEvaluator as X2CTEvaluator
 from .fastcut_trainer import FastCUTTrainer as FastCUTTrainer
 from .image_pool import ImagePool as ImagePool
+from .random_views import RandomViews as RandomViews
 from .schedule import ConstantThenLinear as ConstantThenLinear
 from .style_evaluator import StyleEvaluator as StyleEvaluator
 from .style_evaluator import StyleOfView as StyleOfView

@@ -57,20 +57,21 @@ def bare(module: Any) -> Any:
     return module.module if isinstance(module, DistributedDataParallel) else module
 
 
-def call(network: nn.Module, method: str, *inputs: torch.Tensor) -> Any:
+def call(network: nn.Module, method: str, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
     """Call a method of a network other than `forward` so that its gradients are exchanged as after `forward`.
 
     Args:
         network: bare, or in `DistributedDataParallel`, which only exchanges gradients after calls of `forward`.
         method: name of the method.
         inputs: arguments of the method.
+        named: arguments of the method by name.
     """
     plain = bare(network)
     if plain is network:
-        return getattr(plain, method)(*inputs)
+        return getattr(plain, method)(*inputs, **named)
     plain.forward = getattr(plain, method)
     try:
-        return network(*inputs)
+        return network(*inputs, **named)
     finally:
         del plain.forward
 

@@ -11,8 +11,9 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 from torch.utils.data import DataLoader
 
-from conventions import Keys
+from conventions import InputError, Keys
 
+from .distributed import bare, call
 from .steps import GEOMETRY, WITH_GEOMETRY
 
 
@@ -29,6 +30,8 @@ class X2CTEvaluator(SupervisedEvaluator):
             `label` (B, 1, D, H, W) where known.
         network: the generator, called as `network(image, geometry=geometry)`.
         mean_volume: mean of the training volumes (1, D, H, W), unit values.
+        with_error: whether the network also estimates the error of each voxel (`forward_with_error`), which becomes
+            `expected_error`; the inferer is not used then.
         prepare_batch: as in MONAI's `SupervisedEvaluator`; by default the geometry is passed to the network.
         **options: all other arguments as in MONAI's `SupervisedEvaluator`.
     """
@@ -39,9 +42,14 @@ class X2CTEvaluator(SupervisedEvaluator):
         val_data_loader: Iterable[Any] | DataLoader,
         network: nn.Module,
         mean_volume: torch.Tensor | None = None,
+        with_error: bool = False,
         prepare_batch: Callable[..., Any] = WITH_GEOMETRY,
         **options: Any,
     ) -> None:
+        if with_error and not hasattr(bare(network), "forward_with_error"):
+            raise InputError(
+                "--uncertainty needs a network that estimates its errors (raylift.json); leave it out for this one"
+            )
         super().__init__(
             device=device,
             val_data_loader=val_data_loader,
@@ -51,6 +59,7 @@ class X2CTEvaluator(SupervisedEvaluator):
             **options,
         )
         self.mean_volume = mean_volume
+        self.with_error = with_error
 
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
         """Predict one batch."""
@@ -61,7 +70,12 @@ class X2CTEvaluator(SupervisedEvaluator):
             output[Keys.LABEL] = label
         self.state.output = output
         with self.mode(self.network):
-            output[Keys.PRED] = self.inferer(image, self.network, *args, **kwargs)
+            if self.with_error:
+                output[Keys.PRED], output[Keys.EXPECTED_ERROR] = call(
+                    self.network, "forward_with_error", image, *args, **kwargs
+                )
+            else:
+                output[Keys.PRED] = self.inferer(image, self.network, *args, **kwargs)
             if Keys.OTHER_IMAGE in batchdata:
                 other = batchdata[Keys.OTHER_IMAGE].to(self.state.device, non_blocking=self.non_blocking)
                 if GEOMETRY in kwargs and Keys.OTHER_GEOMETRY in batchdata:

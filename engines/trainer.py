@@ -45,7 +45,9 @@ class X2CTTrainer(Resumable, SupervisedTrainer):
         network: the generator, called as `network(image, geometry=geometry)`; this and the discriminator may be in
             `DistributedDataParallel`.
         optimizer: optimiser of the generator.
-        loss_function: `(prediction, target) -> {name: weighted scalar}`, for example `losses.WeightedLosses`.
+        loss_function: `(prediction, target) -> {name: weighted scalar}`, for example `losses.WeightedLosses`. Where
+            its `expected_error` is a loss of an estimated error, the network's `forward_with_error` is trained with
+            it; that term stands in `state.output` and is no part of the total.
         adversary: the discriminator with its optimiser and losses; None trains X2CT-CNN.
         auxiliary_loss: `(volume of a view's own decoder, target) -> scalar`, for example `torch.nn.MSELoss`, summed
             over the views; the network's `forward_with_views` gives the volumes.
@@ -95,6 +97,9 @@ class X2CTTrainer(Resumable, SupervisedTrainer):
     ) -> None:
         if auxiliary_weight and auxiliary_loss is None:
             raise ValueError("auxiliary_weight needs auxiliary_loss")
+        error_loss = getattr(loss_function, "expected_error", None)
+        if auxiliary_weight and error_loss is not None:
+            raise ValueError("a network is trained with auxiliary_loss or with an expected error, not with both")
         super().__init__(
             device=device,
             max_epochs=max_epochs,
@@ -110,6 +115,7 @@ class X2CTTrainer(Resumable, SupervisedTrainer):
         self.adversary = adversary
         self.auxiliary_loss = auxiliary_loss
         self.auxiliary_weight = auxiliary_weight
+        self.error_loss = error_loss
         self.ema = ema
         self.clip_norm = clip_norm
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
@@ -153,10 +159,13 @@ class X2CTTrainer(Resumable, SupervisedTrainer):
         if first:
             self.optimizer.zero_grad()
         of_views: list[torch.Tensor] = []
+        error = None
         with exchanging(self.network, last):
             with self.precision.autocast():
                 if self.auxiliary_weight:
                     output[Keys.PRED], of_views = call(self.network, "forward_with_views", image)
+                elif self.error_loss is not None:
+                    output[Keys.PRED], error = call(self.network, "forward_with_error", image, *args, **kwargs)
                 else:
                     output[Keys.PRED] = self.inferer(image, self.network, *args, **kwargs)
             output[Keys.PRED] = output[Keys.PRED].float()
@@ -172,12 +181,17 @@ class X2CTTrainer(Resumable, SupervisedTrainer):
                 self.adversary.discriminator.requires_grad_(False)
                 with self.precision.autocast():
                     terms |= self.adversary.judge(image, output[Keys.PRED], label, self.state.iteration)
-            output[Keys.LOSS] = torch.stack([term.float() for term in terms.values()]).sum()
+            total = output[Keys.LOSS] = torch.stack([term.float() for term in terms.values()]).sum()
+            if error is not None:
+                assert self.error_loss is not None
+                # In layers of its own, so no part of the loss that tells how good the volume is.
+                terms[Keys.EXPECTED_ERROR] = self.error_loss(error.float(), output[Keys.PRED], label)
+                total = total + terms[Keys.EXPECTED_ERROR]
             output.update({name: term.detach() for name, term in terms.items()})
             refuse_nan(terms, self.state)
             self.fire_event(IterationEvents.LOSS_COMPLETED)
 
-            self.precision.backward(GENERATOR, output[Keys.LOSS] * share)
+            self.precision.backward(GENERATOR, total * share)
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         if last:
             self.precision.step(GENERATOR, self.network.parameters(), self.clip_norm)

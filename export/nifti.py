@@ -21,6 +21,7 @@ def write_nifti(
     record: Mapping[str, Any] | None = None,
     radiographs: Sequence[Mapping[str, Any]] = (),
     consistency: Mapping[str, Any] | None = None,
+    quantity: str = "HU",
 ) -> Path:
     """Write a synthetic CT as int16 HU, marked as synthetic, with a JSON sidecar.
 
@@ -32,6 +33,7 @@ def write_nifti(
         radiographs: view and decisions of each film it was predicted from; copied into the sidecar.
         consistency: how well the volume agrees with these films, as `networks.Consistency.record` returns it; copied
             into the sidecar.
+        quantity: what the voxels hold, copied into the sidecar.
 
     Returns:
         The NIfTI file written; the sidecar has the same name with .json.
@@ -46,7 +48,7 @@ def write_nifti(
     sidecar: dict[str, Any] = {
         "synthetic": True,
         "statement": SYNTHETIC_STATEMENT,
-        "unit": "HU",
+        "unit": quantity,
         "model": model,
     }
     if radiographs:

@@ -16,13 +16,17 @@ from readers import unpack_films
 
 from .geometry import agreement_of
 
+EXPECTED_ERROR = "expected absolute error of the network's own volume in HU"
+"""What the second file of a case holds."""
+
 logger = logging.getLogger("x2ct.export")
 
 
 class NiftiWriter:
     """Handler of an evaluator that writes the predicted volume of each case, and how its films were read.
 
-    Volumes are expected in HU, so the evaluator's postprocessing has run. This is a handler and not a transform, so
+    Where the network estimates its errors, `<case>_expected_error.nii.gz` holds them. Volumes are expected in HU, so
+    the evaluator's postprocessing has run. This is a handler and not a transform, so
     that a server that runs the bundle's postprocessing leaves no patient's volume on its disk.
 
     Args:
@@ -51,13 +55,19 @@ class NiftiWriter:
             volume = output[Keys.PRED]
             case = str(item.get(Keys.CASE, self.name))
             films = [{"view": str(film.view), "decisions": film.record.to_list()} for film in unpack_films(item)]
-            path = self.output_dir / f"{case}.nii.gz"
-            written = write_nifti(
-                path,
-                volume[0].cpu().numpy(),
-                volume.affine.cpu().numpy(),
-                self.record,
-                films,
-                agreement_of(output),
-            )
-            logger.info("wrote %s", written)
+            self._write(f"{case}.nii.gz", volume, volume.affine, films, output, "HU")
+            if Keys.EXPECTED_ERROR in output:
+                error = output[Keys.EXPECTED_ERROR]
+                self._write(f"{case}_expected_error.nii.gz", error, volume.affine, films, output, EXPECTED_ERROR)
+
+    def _write(self, name: str, volume: Any, affine: Any, films: Any, output: Any, quantity: str) -> None:
+        written = write_nifti(
+            self.output_dir / name,
+            volume[0].cpu().numpy(),
+            affine.cpu().numpy(),
+            self.record,
+            films,
+            agreement_of(output),
+            quantity,
+        )
+        logger.info("wrote %s", written)

@@ -21,11 +21,13 @@ class WeightedLosses(nn.Module):
 
     Args:
         terms: name -> `{"loss": module, "weight": number}`.
+        expected_error: loss of an error that the network estimates, for example `LaplaceLoss`; the trainer calls it.
     """
 
-    def __init__(self, terms: Mapping[str, WeightedLoss]) -> None:
+    def __init__(self, terms: Mapping[str, WeightedLoss], expected_error: nn.Module | None = None) -> None:
         super().__init__()
         self.losses = nn.ModuleDict({name: term["loss"] for name, term in terms.items()})
+        self.expected_error = expected_error
         self.weights = {name: float(term["weight"]) for name, term in terms.items()}
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:

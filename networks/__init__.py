@@ -25,6 +25,7 @@ from .projector import PatchProjector as PatchProjector
 from .raylift import RayLift as RayLift
 from .registry import NETWORKS as NETWORKS
 from .registry import build_network as build_network
+from .registry import takes_any_views as takes_any_views
 from .resnet import ResnetGenerator as ResnetGenerator
 from .unet import ReplicateUNet as ReplicateUNet
 from .x2ct import SingleViewGenerator as SingleViewGenerator

@@ -22,7 +22,7 @@ from conventions import InputError
 from drr import Acquisition
 from storage import read_tensors, to_json, write_json
 
-from .registry import build_network
+from .registry import build_network, takes_any_views
 
 FilePath = str | os.PathLike[str]
 
@@ -132,7 +132,7 @@ def load(
     Args:
         path: the model file; its record lies next to it.
         expect: entries that the record must agree with, as `make_record` gives them: any of `network`, `acquisition`
-            and `hu_window`; None expects nothing.
+            and `hu_window`; None expects nothing. A network for any number of views may be given others.
         network: fill this network instead of making the one that the record names.
         held_out: keys of the patients to be evaluated, which the model must not have seen (`cohort.patient_keys`).
         films: keys of the films to be evaluated, which the model must not have seen.
@@ -250,6 +250,11 @@ def _in_present_form(record: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_differences(file: Path, record: Mapping[str, Any], expect: Mapping[str, Any]) -> None:
     what_to_do = "use the configuration the model was trained with, or another --checkpoint"
+    name = record["network"]["name"]
+    if takes_any_views(name):
+        # Its views only say what radiographs without geometry are.
+        record = {**record, "network": _without_views(record["network"])}
+        expect = {**expect, **({"network": _without_views(expect["network"])} if "network" in expect else {})}
     for entry in ("network", "hu_window"):
         if entry in expect and record.get(entry) != expect[entry]:
             name, made, asked = _first_difference(entry, record.get(entry), expect[entry])
@@ -260,9 +265,15 @@ def _refuse_differences(file: Path, record: Mapping[str, Any], expect: Mapping[s
                 f"{record_path(file)}: does not say for which radiographs the model was made; {what_to_do}"
             )
         made_for = Acquisition.from_record(record["acquisition"])
-        difference = made_for.difference(Acquisition.from_record(expect["acquisition"]))
+        free = ("views",) if takes_any_views(name) else ()
+        difference = made_for.difference(Acquisition.from_record(expect["acquisition"]), without=free)
         if difference:
             raise InputError(f"{file}: was trained with {difference}; {what_to_do}")
+
+
+def _without_views(spec: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = {key: value for key, value in spec["arguments"].items() if key not in ("views", "geometry")}
+    return {**spec, "arguments": arguments}
 
 
 def _first_difference(entry: str, made: Any, asked: Any) -> tuple[str, Any, Any]:

@@ -81,6 +81,14 @@ for _name, (_description, _maker) in _MADE_BY.items():
     NETWORKS.add(_name, _description, _maker)
 
 
+def takes_any_views(name: str) -> bool:
+    """Return whether a network takes any number of views where their geometry is given."""
+    if name not in NETWORKS:
+        return False
+    made_by = NETWORKS[name]
+    return getattr(made_by, "func", made_by) is RayLift
+
+
 def build_network(name: str, **overrides: Any) -> nn.Module:
     """Build a network by name.
 

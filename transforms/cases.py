@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from monai.transforms import Compose, SelectItemsd
+from monai.transforms import Compose, ScaleIntensityd, SelectItemsd
 from torch import nn
 
 from conventions import HU_WINDOW, Keys
@@ -69,11 +69,15 @@ def prediction_transforms(window: Sequence[float] = HU_WINDOW, update: Any = Non
         update: a `networks.ConsistencyUpdate`; None leaves volumes as they were predicted.
 
     Returns:
-        Transforms of one item of an evaluator's output; every volume in it is in HU afterwards.
+        Transforms of one item of an evaluator's output; every volume and expected error in it is in HU afterwards.
     """
     volumes = [Keys.PRED, Keys.WITHOUT_UPDATE, Keys.LABEL, Keys.MEAN_VOLUME, Keys.SHUFFLED_INPUT]
     agree = [] if update is None else [AgreeWithFilmsd(Keys.PRED.value, update)]
-    return Compose([*agree, UnitToHUd([key.value for key in volumes], window, allow_missing_keys=True)])
+    to_hu = UnitToHUd([key.value for key in volumes], window, allow_missing_keys=True)
+    width = float(window[1]) - float(window[0])
+    # `factor` is what MONAI multiplies by less 1.
+    error = ScaleIntensityd(Keys.EXPECTED_ERROR.value, None, None, factor=width - 1, allow_missing_keys=True)
+    return Compose([*agree, to_hu, error])
 
 
 def film_transforms(

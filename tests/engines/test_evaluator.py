@@ -6,10 +6,10 @@ from ignite.engine import Events
 from monai.engines.utils import default_prepare_batch
 from torch import nn
 
-from conventions import expand_views
+from conventions import InputError, expand_views
 from engines import X2CTEvaluator
 from metrics import volume_metrics
-from transforms import UnitToHUd
+from transforms import UnitToHUd, prediction_transforms
 
 
 class FirstView(nn.Module):
@@ -96,3 +96,23 @@ def test_without_a_label_it_predicts(batches):
     assert len(keep.outputs) == 3
     assert set(keep.outputs[0]) == {"image", "pred"}
     assert keep.outputs[0]["pred"].shape == (1, 8, 8, 8)
+
+
+class WithError(FirstView):
+    """The same, that expects errors of 0.02."""
+
+    def forward_with_error(self, image, geometry=None):
+        volume = self(image, geometry)
+        return volume, torch.full_like(volume, 0.02)
+
+
+def test_expected_errors_are_in_the_output_and_in_hu(batches):
+    keep = Keep()
+    post = prediction_transforms()
+    X2CTEvaluator("cpu", batches, WithError(), with_error=True, postprocessing=post, val_handlers=[keep]).run()
+    torch.testing.assert_close(torch.as_tensor(keep.outputs[0]["expected_error"]), torch.full((1, 8, 8, 8), 50.0))
+
+
+def test_a_network_without_expected_errors_is_refused(batches):
+    with pytest.raises(InputError, match="estimates its errors"):
+        X2CTEvaluator("cpu", batches, FirstView(), with_error=True)

@@ -9,7 +9,7 @@ from torch import nn
 
 from conventions import InputError, Keys, expand_views
 from engines import Adversary, ConstantThenLinear, ExponentialAverage, X2CTTrainer
-from losses import LSGANLoss, ProjectionLoss, WeightedLosses
+from losses import LaplaceLoss, LSGANLoss, ProjectionLoss, WeightedLosses
 
 ADAM = {"lr": 2e-4, "betas": (0.5, 0.99)}
 
@@ -279,3 +279,36 @@ def test_without_decay_the_average_is_the_network(batch):
     assert torch.equal(ema.module.weight, generator.weight)
     with pytest.raises(InputError, match="the decay of the average is 1"):
         ExponentialAverage(generator, decay=1)
+
+
+class Guess(Scale):
+    """The same, with an estimate of its error, one number in a layer of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.error = nn.Parameter(torch.tensor(0.2))
+
+    def forward_with_error(self, image, geometry=None):
+        volume = self(image)
+        return volume, self.error.expand_as(volume)
+
+
+def test_an_expected_error_is_learned_and_changes_nothing_else(batch):
+    trained = {}
+    for loss in (None, LaplaceLoss()):
+        network = Guess()
+        losses = WeightedLosses({"reconstruction": {"loss": nn.L1Loss(), "weight": 1.0}}, loss)
+        trainer = X2CTTrainer(
+            "cpu", 1, [batch] * 3, network, torch.optim.Adam(network.parameters(), **ADAM), losses, decollate=False
+        )
+        trainer.run()
+        trained[loss is not None] = (network, trainer.state.output)
+    plain, with_error = trained[False][0], trained[True][0]
+    assert torch.equal(plain.weight, with_error.weight)
+    assert float(plain.error) == pytest.approx(0.2)
+    # It moves towards the mean absolute error of its own volumes.
+    output = trained[True][1]
+    actual = float((output["pred"] - output["label"]).abs().mean())
+    assert abs(float(with_error.error) - actual) < abs(0.2 - actual)
+    assert float(output["loss"]) == pytest.approx(float(output["reconstruction"]))
+    assert "expected_error" in output

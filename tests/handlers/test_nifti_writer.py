@@ -13,12 +13,12 @@ from readers import DecisionRecord, PlacedFilm, pack_films
 GRID = VolumeGrid((6, 8, 10), (2.0, 3.0, 4.0))
 
 
-def write(folder, item):
+def write(folder, item, **output):
     volume = MetaTensor(torch.full((1, *GRID.shape), 7.4), affine=GRID.affine())
 
     def update(engine, _batch):
         engine.state.batch = [item]
-        return [{"pred": volume}]
+        return [{"pred": volume, **output}]
 
     engine = Engine(update)
     NiftiWriter(folder, record={"checkpoint": "model.pt"}).attach(engine)
@@ -41,3 +41,13 @@ def test_the_sidecar_says_how_the_films_were_read(tmp_path):
     [read] = json.loads((tmp_path / "synthetic_ct.json").read_text())["radiographs"]
     assert read["view"] == "pa"
     assert read["decisions"] == record.to_list()
+
+
+def test_expected_errors_are_a_second_file(tmp_path):
+    write(tmp_path, {"case": "a"}, expected_error=torch.full((1, *GRID.shape), 41.6))
+    image = nibabel.load(tmp_path / "a_expected_error.nii.gz")
+    assert image.get_fdata().mean() == 42
+    np.testing.assert_allclose(image.affine, GRID.affine())
+    sidecar = json.loads((tmp_path / "a_expected_error.json").read_text())
+    assert sidecar["unit"].startswith("expected absolute error")
+    assert json.loads((tmp_path / "a.json").read_text())["unit"] == "HU"

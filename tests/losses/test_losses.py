@@ -7,6 +7,7 @@ import torch
 from losses import (
     FeatureMatchingLoss,
     GradientCorrelationLoss,
+    LaplaceLoss,
     LSGANLoss,
     PatchNCELoss,
     ProjectionLoss,
@@ -81,3 +82,19 @@ def test_gradient_correlation_sees_edges_and_no_tone():
     constant = torch.zeros(1, 1, 8, 8, requires_grad=True)
     loss(constant, image[:1, :, :8]).backward()
     assert bool(constant.grad.isfinite().all())
+
+
+def test_laplace_loss_is_least_at_the_mean_absolute_error():
+    """Errors of 0.1 and 0.3 in two regions: the best scales are those, and the loss there is 1 + log 2b."""
+    prediction, target = torch.zeros(1, 1, 2, 2, 2, requires_grad=True), torch.full((1, 1, 2, 2, 2), 0.1)
+    target[..., 1] = -0.3
+    best = target.abs()
+    loss = LaplaceLoss()
+    expected = 1 + (math.log(0.2) + math.log(0.6)) / 2
+    assert float(loss(best, prediction, target)) == pytest.approx(expected, rel=1e-6)
+    for factor in (0.9, 1.1):
+        assert float(loss(factor * best, prediction, target)) > expected
+    scale = best.clone().requires_grad_()
+    loss(scale, prediction, target).backward()
+    assert prediction.grad is None
+    torch.testing.assert_close(scale.grad, torch.zeros_like(scale))

@@ -325,3 +325,23 @@ def test_a_result_names_its_model_and_no_patient(model):
     assert not {"patients", "film_keys"} & set(described)
     assert described["acquisition"]["views"] == list(View)
     assert describe_model(model.with_name("absent.pt")) == {}
+
+
+def test_a_network_for_any_views_is_not_bound_to_those_it_was_trained_with(tmp_path):
+    """Other views of the same geometry are accepted, another geometry is not; a biplanar network accepts neither."""
+    small = {"image_size": 64, "encoder_channels": [2, 2, 2], "unet_channels": [2, 2], "head_channels": [2, 2]}
+    network = build_network("raylift", **small, lift_channels=[2, 2, 2])
+    path = tmp_path / "model.pt"
+    torch.save(network.state_dict(), path)
+    write_record(path, make_record(network, CHEST, HU_WINDOW))
+    one = build_network("raylift", **small, lift_channels=[2, 2, 2], views=["lateral"])
+    expect = make_record(one, CHEST.replace(view_names=["lateral"]), HU_WINDOW)
+    loaded, _ = load(path, expect, network=one)
+    assert_same_weights(loaded, network)
+    with pytest.raises(InputError, match="trained with geometry 'chest' instead of 'x2ct'"):
+        load(path, make_record(one, CHEST.replace(geometry="x2ct"), HU_WINDOW))
+
+
+def test_a_network_of_two_views_is_bound_to_them(model):
+    with pytest.raises(InputError, match="trained with views"):
+        load(model, {"acquisition": CHEST.replace(view_names=["lateral", "pa"]).record()})
