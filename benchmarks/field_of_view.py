@@ -29,10 +29,10 @@ import torch
 from monai.data import MetaTensor
 
 from benchmarks.report import replace_section
-from cohort.film_reference import LEAST_HEIGHT_MM, LEAST_LUNG_ML, LUNG_PATH_MM, lung_mask, mask_box
+from cohort.film_reference import LEAST_HEIGHT_MM, LEAST_LUNG_ML, LUNG_PATH_MM
 from conventions import InputError, View, report_input_errors
 from drr import Acquisition, ConeBeam, VolumeGrid, project
-from readers import NIFTI_SUFFIXES, DecisionRecord
+from readers import NIFTI_SUFFIXES, DecisionRecord, lung_mask, mask_box
 from transforms import MatchFieldOfView, RayCastDRR, ReadVolume, ResampleToGrid
 
 TITLE = "Field of view"
@@ -79,7 +79,7 @@ def landings(volume_hu: np.ndarray, rng: np.random.Generator, known: bool) -> di
     Raises:
         InputError: where a film was refused.
     """
-    lungs = lung_mask(volume_hu)
+    lungs = lung_mask(volume_hu, WHOLE.spacing[0])
     middle = [np.flatnonzero(lungs.any(tuple({0, 1, 2} - {axis})))[[0, -1]].mean() for axis in range(3)]
     clinical = MODEL.replace(grid=WHOLE, geometry=_clinical(rng))
     beams = clinical.views
@@ -167,7 +167,8 @@ def run(dataset_dir: str, repeats: int = 3, seed: int = 0, output: str = "docs/b
         scan = ReadVolume()(file)
         volume = ResampleToGrid(MODEL.replace(grid=WHOLE))(scan).numpy()[0]
         height = float(np.abs(scan.affine.numpy()[2, :3]) @ np.array(scan.shape[1:]))
-        if height < LEAST_HEIGHT_MM or lung_mask(volume).sum() * float(np.prod(WHOLE.spacing)) / 1000 < LEAST_LUNG_ML:
+        lungs_ml = lung_mask(volume, WHOLE.spacing[0]).sum() * float(np.prod(WHOLE.spacing)) / 1000
+        if height < LEAST_HEIGHT_MM or lungs_ml < LEAST_LUNG_ML:
             continue
         names.append(file.name.split(".")[0])
         for _ in range(repeats):

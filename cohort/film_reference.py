@@ -11,24 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
+from monai.data import MetaTensor
 
 from conventions import InputError, View
 from drr import ANCHORS, CURVES, FILM_STYLES, PRESETS, Acquisition, VolumeGrid, hu_to_mu, preset, project, to_film
-from readers import NIFTI_SUFFIXES, QUANTILES, box_of_tones, crop_to_box, equalised
+from readers import NIFTI_SUFFIXES, QUANTILES, box_of_tones, crop_to_box, equalised, lung_mask, mask_box
 from storage import to_json, write_atomically
 from transforms import ReadVolume, ResampleToGrid
 
 logger = logging.getLogger("x2ct.films")
 
-AIR_IN_LUNG_HU = -500
-"""Highest HU of a voxel that counts as lung."""
-
 GRID = VolumeGrid((128, 128, 128), 2.5)
 """Grid on which the CTs are measured."""
 
-LEAST_LUNG_ML = 1500
-"""Smallest lung volume of a scan that is used."""
+LEAST_LUNG_ML = 1800
+"""Smallest lung volume of a scan that is used, so that neither lung is lost to an effusion."""
 
 LEAST_HEIGHT_MM = 240
 """Smallest height of a scan that is used, so that it holds the whole lungs."""
@@ -39,41 +36,8 @@ LUNG_PATH_MM = 50
 EXTRUDED = 36
 """Number of times that the end slices of a scan are repeated, so that the patient continues above and below."""
 
-TRIMMED = 0.15
-"""Share of the widest row or column below which a row or column is cut off the lung box (trachea, thin tips)."""
-
 QUARTILES = (25, 50, 75)
 """Percentiles of the positions of the lungs that are kept."""
-
-
-def lung_mask(volume_hu: np.ndarray) -> np.ndarray:
-    """Segment the air inside the body, slice by slice, without small pockets.
-
-    Args:
-        volume_hu: (D, H, W) HU.
-
-    Returns:
-        (D, H, W) bool: the lungs and the trachea.
-    """
-    mask = np.zeros(volume_hu.shape, bool)
-    for number, axial in enumerate(volume_hu < AIR_IN_LUNG_HU):
-        labels, _ = ndimage.label(axial)
-        outside = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-        mask[number] = axial & ~np.isin(labels, outside)
-    mask = ndimage.binary_opening(mask)
-    labels, count = ndimage.label(mask)
-    sizes = ndimage.sum_labels(mask, labels, range(1, count + 1))
-    return np.isin(labels, 1 + np.flatnonzero(sizes > 0.2 * max(sizes, default=0)))
-
-
-def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Return (top, bottom, left, right) of a mask (rows, columns) without its thin tips."""
-    edges: list[int] = []
-    for axis in (1, 0):
-        profile = mask.sum(axis)
-        there = np.flatnonzero(profile > TRIMMED * profile.max())
-        edges += [int(there[0]), int(there[-1]) + 1]
-    return edges[0], edges[1], edges[2], edges[3]
 
 
 def make_reference(folder: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
@@ -119,20 +83,18 @@ class _Case:
     def __init__(self, name: str, volumes: dict[str, np.ndarray]) -> None:
         self.name = name
         self.volumes = volumes
-        self.masks = {anchor: lung_mask(volume) for anchor, volume in volumes.items()}
+        self.masks = {anchor: lung_mask(volume, GRID.spacing[0]) for anchor, volume in volumes.items()}
 
     @classmethod
     def read(cls, file: Path) -> _Case | None:
         """Read a case; None if it does not hold both lungs."""
-        scan = ReadVolume()(file)
+        scan, name = ReadVolume()(file), file.name.removesuffix(".gz").removesuffix(".nii")
         height = float(np.abs(scan.affine.numpy()[2, :3]) @ np.array(scan.shape[1:]))
-        volumes = {anchor: ResampleToGrid(Acquisition(grid=GRID, anchor=anchor))(scan).numpy()[0] for anchor in ANCHORS}
-        case = cls(file.name.removesuffix(".gz").removesuffix(".nii"), volumes)
-        lungs = case.masks["centre"].sum() * float(np.prod(GRID.spacing)) / 1000
+        lungs = lung_mask(_laid(scan, "centre"), GRID.spacing[0]).sum() * float(np.prod(GRID.spacing)) / 1000
         if height < LEAST_HEIGHT_MM or lungs < LEAST_LUNG_ML:
-            logger.info("%s is left out: %.0f mm tall, %.0f ml of lung", case.name, height, lungs)
+            logger.info("%s is left out: %.0f mm tall, %.0f ml of lung", name, height, lungs)
             return None
-        return case
+        return cls(name, {anchor: _laid(scan, anchor) for anchor in ANCHORS})
 
     def place(self, geometry: str, anchor: str) -> dict[str, dict[str, float]]:
         """Measure the edges of the lungs' shadow in each view, in mm from the isocentre in its plane."""
@@ -159,6 +121,11 @@ class _Case:
         image = to_film(project(hu_to_mu(_tensor(extruded), "water"), grid, beam), "linear")[0, 0].numpy()
         shadow = project(_tensor(lungs), grid, beam)[0, 0].numpy() > LUNG_PATH_MM
         return crop_to_box(equalised(image), mask_box(shadow))
+
+
+def _laid(scan: MetaTensor, anchor: str) -> np.ndarray:
+    """Lay a CT on the grid: (D, H, W) HU."""
+    return ResampleToGrid(Acquisition(grid=GRID, anchor=anchor))(scan).numpy()[0]
 
 
 def _tensor(volume: np.ndarray) -> torch.Tensor:

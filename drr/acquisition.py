@@ -19,9 +19,10 @@ from .presets import preset
 from .tensor import geometry_tensor
 from .view_labels import view_word
 
-ANCHORS = ("centre", "head")
+ANCHORS = ("centre", "head", "lungs")
 """Ways to lay a scan on the grid. "centre": the grid's centre on the scan's. "head": the top of the grid on the top of
-a scan that is taller, as the authors did (they keep the 320 mm towards the head)."""
+a scan that is taller, as the authors did (they keep the 320 mm towards the head). "lungs": the grid's centre on that of
+the box around both lungs, as films are laid by their lungs; a CT without lungs is refused."""
 
 PAPER_GRID = VolumeGrid(128, 2.5)
 """Grid of the paper: 128^3 voxels of 2.5 mm, a cube of 320 mm."""

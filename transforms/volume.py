@@ -9,15 +9,19 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import GaussianSmooth, SpatialResample, Transform
+from monai.utils import ImageMetaKey
 
 from conventions import HU_AIR, LPS_TO_RAS
-from drr import Acquisition
-from readers import read_ct
+from drr import Acquisition, VolumeGrid
+from readers import lung_centre, read_ct
 
 from .dictionary import EachKey
 
 BLUR_PER_FACTOR = 0.35
 """Standard deviation of the blur against aliasing, in source voxels per factor of down-sampling."""
+
+COARSE_MM = 4.0
+"""Voxel spacing at which lungs are looked for."""
 
 
 class ReadVolume(Transform):
@@ -33,13 +37,14 @@ class ReadVolume(Transform):
             path: a file in a format of `readers.CT_SUFFIXES`, or a folder with one DICOM series.
 
         Returns:
-            (1, X, Y, Z) float32 HU in the file's own axes, with its affine (RAS, mm).
+            (1, X, Y, Z) float32 HU in the file's own axes, with its affine (RAS, mm) and its name.
 
         Raises:
             InputError: as in `readers.read_ct`.
         """
         volume_hu, affine = read_ct(path)
-        return MetaTensor(torch.from_numpy(volume_hu[None]), affine=torch.from_numpy(affine))
+        name = {ImageMetaKey.FILENAME_OR_OBJ: str(path)}
+        return MetaTensor(torch.from_numpy(volume_hu[None]), affine=torch.from_numpy(affine), meta=name)
 
 
 class ResampleToGrid(Transform):
@@ -62,9 +67,14 @@ class ResampleToGrid(Transform):
 
         Returns:
             (1, D, H, W) float32 HU; D runs to the feet, H to the back, W to the patient's left.
+
+        Raises:
+            InputError: where the anchor is "lungs" and there are none.
         """
         affine = volume_hu.affine.numpy()
-        target = self.grid.affine(self._centre_lps(affine, volume_hu.shape[1:]))
+        by_lungs = self.anchor == "lungs"
+        centre = self._lungs_lps(volume_hu) if by_lungs else self._centre_lps(affine, volume_hu.shape[1:])
+        target = self.grid.affine(centre)
         # Blur and resampling pad with zero, so air is moved to zero before.
         blurred = self._blur(volume_hu - HU_AIR, affine)
         resampled = self.resample(blurred, dst_affine=target, spatial_size=self.grid.shape) + HU_AIR
@@ -78,6 +88,26 @@ class ResampleToGrid(Transform):
             height = np.abs(affine[2, :3]) @ np.array(shape)
             centre_ras[2] += max(0.0, height - self.grid.size[0]) / 2
         return centre_ras * LPS_TO_RAS
+
+    def _lungs_lps(self, volume_hu: MetaTensor) -> np.ndarray:
+        """Return the patient position of the centre of the lungs in mm, whatever the grid of the model."""
+        affine, blocks = volume_hu.affine.numpy().copy(), volume_hu.as_tensor()
+        shape = np.array(volume_hu.shape[1:])
+        corners = np.stack(np.meshgrid(*([-0.5, n - 0.5] for n in shape), indexing="ij")).reshape(3, 8)
+        corners_lps = (affine[:3, :3] @ corners + affine[:3, 3:]).T * LPS_TO_RAS
+        low, high = corners_lps.min(0), corners_lps.max(0)
+        whole = VolumeGrid(np.ceil((high - low)[::-1] / COARSE_MM).astype(int).tolist(), COARSE_MM)
+        # Means of blocks of voxels are as good here as a blur, and much faster.
+        for axis, step in enumerate(np.linalg.norm(affine[:3, :3], axis=0)):
+            block = min(max(1, int(COARSE_MM / step)), int(shape[axis]))
+            blocks = blocks.unfold(axis + 1, block, block).mean(-1)
+            affine[:3, 3] += affine[:3, axis] * (block - 1) / 2
+            affine[:3, axis] *= block
+        scan = MetaTensor(blocks - HU_AIR, affine=affine)
+        coarse = self.resample(scan, dst_affine=whole.affine((low + high) / 2), spatial_size=whole.shape) + HU_AIR
+        name = str(volume_hu.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "CT"))
+        voxel = lung_centre(coarse[0].numpy(), COARSE_MM, name)
+        return whole.positions_lps(voxel[None])[0] + (low + high) / 2
 
     def _blur(self, volume: MetaTensor, affine: np.ndarray) -> MetaTensor:
         """Low-pass the volume along the axes in which the grid is coarser than the scan."""

@@ -132,7 +132,7 @@ def test_view_objects_are_named_after_their_pose():
         pytest.param({"view_names": ["pa", "front"]}, "unknown view 'front': choose from pa, ap", id="view"),
         pytest.param({"curve": "steel"}, "unknown attenuation curve 'steel': choose one of water", id="curve"),
         pytest.param({"film_style": "film"}, "unknown film style 'film': choose one of linear, logistic", id="style"),
-        pytest.param({"anchor": "feet"}, "unknown anchor 'feet': choose one of centre, head", id="anchor"),
+        pytest.param({"anchor": "feet"}, "unknown anchor 'feet': choose one of centre, head, lungs", id="anchor"),
         pytest.param({"grid": 128}, "grid must be a VolumeGrid, got 128", id="grid"),
         pytest.param({"detector_shape": (128, 0)}, "detector_shape must be two positive integers", id="no-pixels"),
         pytest.param({"detector_shape": "128"}, "detector_shape must be two positive integers", id="shape-in-words"),

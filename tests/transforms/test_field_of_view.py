@@ -6,9 +6,16 @@ from monai.transforms import Compose
 
 from conventions import InputError, Mark, MarkKind, View
 from drr import Acquisition, VolumeGrid, preset
-from readers import lung_place, unpack_films
+from readers import DecisionRecord, check_content, lung_place, unpack_films
 from tests.film_phantom import BEAMS, DETECTOR_MM, GRID, PIXELS, as_read, films, lungs
-from transforms import MatchFieldOfView, MatchFieldOfViewd, ReadRadiographd
+from transforms import (
+    MatchFieldOfView,
+    MatchFieldOfViewd,
+    RayCastDRR,
+    ReadRadiographd,
+    ReadVolume,
+    ResampleToGrid,
+)
 
 SIZE = 128
 SPACING = DETECTOR_MM / PIXELS
@@ -76,6 +83,27 @@ def test_structures_land_where_the_direct_rendering_has_them(spacing, allowed):
     assert np.mean(scales) < allowed
     assert np.mean(places) < 25
     assert np.median(np.abs(heights)) < allowed  # PA and lateral lie at one height
+
+
+@pytest.mark.parametrize(("anchor", "allowed"), [("lungs", 15), ("centre", None)])
+def test_cts_laid_by_their_lungs_lie_where_films_are_laid(real_data, anchor, allowed):
+    """The lungs are found in the films as in any film, without the CT."""
+    acquisition = CHEST.replace(anchor=anchor, detector_shape=256)
+    pitches = [beam.field_at_isocentre[0] / 256 for beam in acquisition.views]
+    distances = []
+    for name in ("lidc_idri_0001", "lidc_idri_0314", "4d_lung_113_p4_40", "tcga_thca_de_a4ma"):
+        volume = ResampleToGrid(acquisition)(ReadVolume()(real_data / "ct" / f"{name}.nii.gz"))
+        for view, image, pitch in zip(View, RayCastDRR(acquisition)(volume).numpy(), pitches, strict=True):
+            _, assessment = check_content(1 / (1 + np.exp(-9 * (image - 0.35))), view, DecisionRecord(name))
+            place = lung_place("chest", anchor, view)
+            found = (np.array(assessment.box.centre) - 128) * pitch
+            aim = np.array([place.top + place.bottom, place.left + place.right]) / 2
+            distances.append(np.linalg.norm(found - aim))
+    if allowed is None:  # else the test would hold for any anchor
+        assert np.median(distances) > 20
+    else:
+        assert max(distances) < allowed
+        assert np.median(distances) < 7.5
 
 
 def drr(geometry):

@@ -5,8 +5,9 @@ import torch
 from monai.data import MetaTensor
 from scipy.spatial.transform import Rotation
 
-from conventions import HU_AIR
+from conventions import HU_AIR, LPS_TO_RAS, InputError
 from drr import Acquisition, VolumeGrid
+from tests import chest_model
 from transforms import ReadVolume, ResampleToGrid, ResampleToGridd
 
 GRID = VolumeGrid((64, 64, 64), 2.5)
@@ -119,6 +120,55 @@ def test_the_head_anchor_keeps_the_head(write_ct, asymmetric_thorax):
     short = write_ct(asymmetric_thorax, centred(np.diag([2.5] * 3), (60, 60, 60)), "short.nii.gz")
     larger = VolumeGrid((80, 60, 60), 2.5)  # a scan shorter than the grid is padded at both ends, as the authors did
     torch.testing.assert_close(read(short, larger, anchor="head").as_tensor(), read(short, larger).as_tensor())
+
+
+def chest_file(write_ct, kind, axes, extent=chest_model.EXTENT, name="chest.nii.gz"):
+    """Write a chest with its voxels along any axes, so that the file covers `extent`."""
+    shape = tuple(np.ceil(np.array(extent) / np.linalg.norm(axes, axis=0)).astype(int))
+    affine = centred(axes, shape)
+    return write_ct(chest_model.sampled(kind, affine, shape), affine, name)
+
+
+def middle_of_the_lungs_on(volume):
+    """Position of the lungs' true middle relative to the grid's centre, in mm."""
+    middle = np.linalg.inv(volume.affine.numpy()) @ [*chest_model.MIDDLE * LPS_TO_RAS, 1]
+    return (middle[:3] - (np.array(volume.shape[1:]) - 1) / 2) * np.linalg.norm(volume.affine.numpy()[:3, :3], axis=0)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        pytest.param(np.diag([3.0, 3.0, 3.0]), id="RAS"),
+        pytest.param(np.diag([-1.5, -1.5, 5.0]), id="LPS with thick slices"),
+        pytest.param(Rotation.from_euler("x", 12, degrees=True).as_matrix() * 3.0, id="tilted gantry"),
+    ],
+)
+def test_the_lungs_anchor_centres_the_lungs(write_ct, axes):
+    volume = read(chest_file(write_ct, chest_model.with_windpipe, axes), VolumeGrid(64, 5.0), "lungs")
+    assert np.abs(middle_of_the_lungs_on(volume)).max() < 2.5
+    # Its mass lies there too, right against left and front against back, by the voxels themselves.
+    lung = (volume[0] < -700) & (volume[0] > -930)
+    assert np.abs(lung.nonzero().float().mean(0).numpy() - 31.5).max() < 1.5
+
+
+def test_the_lungs_anchor_does_not_depend_on_the_grid(write_ct):
+    scan = ReadVolume()(chest_file(write_ct, chest_model.with_bowel_gas, np.diag([3.0, 3.0, 3.0])))
+    offsets = [middle_of_the_lungs_on(to_grid(grid, "lungs")(scan)) for grid in (VolumeGrid(32, 10.0), GRID)]
+    np.testing.assert_allclose(*offsets, atol=1e-6)
+
+
+def test_what_lies_beyond_the_patient_does_not_move_the_lungs(write_ct):
+    axes = np.diag([3.0, 3.0, 3.0])
+    for kind in (chest_model.with_table, chest_model.with_tilted_table, chest_model.with_arms, chest_model.with_stool):
+        volume = read(chest_file(write_ct, kind, axes), VolumeGrid(32, 10.0), "lungs")
+        assert np.abs(middle_of_the_lungs_on(volume)).max() < 2.5, kind.__name__
+
+
+def test_a_ct_without_lungs_is_refused_by_its_name(write_ct):
+    path = chest_file(write_ct, chest_model.without_lungs, np.diag([4.0] * 3), name="abdomen.nii.gz")
+    with pytest.raises(InputError, match=r"abdomen.nii.gz: no lungs can be recognised \(.* choose the anchor 'centre'"):
+        read(path, anchor="lungs")
+    read(path, anchor="centre")
 
 
 def test_dictionary_form_walks_keys(write_ct, asymmetric_thorax):

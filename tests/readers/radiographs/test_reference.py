@@ -11,11 +11,19 @@ def test_the_shipped_reference_has_every_preset():
     for view in View:
         assert thorax_template(view).shape == (40, 40)
         for geometry in PRESETS:
-            for anchor in ("head", "centre"):
+            for anchor in ("head", "centre", "lungs"):
                 place = lung_place(geometry, anchor, view)
                 assert 180 < place.bottom - place.top < 260
                 assert 150 < place.right - place.left < 270
     assert tone_quantiles("chest", "water", "linear", View.PA)[-1] <= 1
+
+
+def test_lungs_laid_by_their_middle_lie_in_the_middle():
+    for geometry in PRESETS:
+        for view in View:
+            place = lung_place(geometry, "lungs", view)
+            assert abs(place.top + place.bottom) / 2 < 5
+            assert abs(place.left + place.right) / 2 < 5
 
 
 def test_an_acquisition_without_a_reference_is_refused():
