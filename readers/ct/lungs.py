@@ -120,12 +120,18 @@ def lung_centre(volume_hu: np.ndarray, spacing: float, name: str) -> np.ndarray:
 
 
 def _enclosed_air(volume_hu: np.ndarray) -> np.ndarray:
-    """Return the air that has no way out of its axial slice, without specks: (D, H, W) bool."""
+    """Return the air that has no way out of its axial slice, without specks: (D, H, W) bool.
+
+    Lungs that a narrow scan cuts at the patient's right or left count as enclosed.
+    """
     air = volume_hu < AIR_IN_LUNG_HU
     within_slices = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])[:, None, None]
     labels, count = ndimage.label(air, within_slices)
+    sizes, gas = np.bincount(labels.ravel()), np.bincount(labels[volume_hu < GAS_HU], minlength=count + 1)
     enclosed = np.ones(count + 1, bool)
-    for side in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+    for side in (labels[:, :, 0], labels[:, :, -1]):
+        enclosed[side] = gas[side] <= GAS_SHARE * sizes[side]
+    for side in (labels[:, 0], labels[:, -1]):
         enclosed[side] = False
     return ndimage.binary_opening(air & enclosed[labels])
 

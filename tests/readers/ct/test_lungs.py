@@ -86,6 +86,16 @@ def test_a_scan_that_cuts_the_lungs_is_centred_on_what_it_holds():
     assert start - (d + 0.5) * SPACING == pytest.approx((start + bottom) / 2, abs=SPACING)
 
 
+@pytest.mark.parametrize("kind", [model.plain, model.with_table], ids=lambda kind: kind.__name__)
+def test_lungs_cut_at_both_sides_by_a_narrow_scan_are_kept(kind):
+    half = 23  # 92 mm on each side of the trunk's middle; the lungs end at -104 and 122 mm
+    columns = slice(round(model.EXTENT[0] / SPACING) // 2 - half, round(model.EXTENT[0] / SPACING) // 2 + half)
+    truth = (model.voxels(lambda points: model.plain(points) == model.LUNG) > 0)[:, :, columns]
+    mask = lung_mask(np.ascontiguousarray(model.voxels(kind)[:, :, columns]), SPACING)
+    assert (mask & truth).sum() > 0.97 * truth.sum()
+    assert (mask & ~truth).sum() < 0.01 * truth.sum()
+
+
 def test_a_lung_that_is_dense_in_part_keeps_its_side(caplog):
     found = where(centre(model.with_dense_base))
     assert np.abs(found - model.MIDDLE).max() < 3 * SPACING
