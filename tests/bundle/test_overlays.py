@@ -16,6 +16,9 @@ RAYLIFT = {
     "lift_channels": [4, 4, 4],
 }
 
+AROUND_RAYLIFT = {"train": ("augmented", "film_randomised", "more_views")}
+"""Job -> overlays that are added to it where RayLift is run, each time with chest.json under it."""
+
 SMALL = {"image_size": 64, "batch_size": 2, "max_epochs": 1, "discriminator_channels": 4}
 
 
@@ -35,7 +38,8 @@ def test_a_model_is_trained_evaluated_and_used(
     common |= SMALL | small_network(model, tiny_overrides)
 
     def run(verb, name, **options):
-        configs = str([str(root / "bundle" / "configs" / f"{part}.json") for part in (name, model)])
+        parts = [name, "chest", model, *AROUND_RAYLIFT.get(name, ())] if model == "raylift" else [name, model]
+        configs = str([str(root / "bundle" / "configs" / f"{part}.json") for part in parts])
         done = bundle_verb_of_any_size("run", verb, "--config_file", configs, cwd=tmp_path, **common, **options)
         assert done.returncode == 0, done.stderr[-2000:]
 
@@ -48,16 +52,22 @@ def test_a_model_is_trained_evaluated_and_used(
     columns = terms.get(model, "reconstruction,projection,adversarial,discriminator")
     assert header == f"epoch,loss,{columns},validation"
 
-    run("evaluating", "evaluate", dataset_dir=tiny_cohort)
+    asked = {"consistency": "given", "uncertainty": True} if model == "raylift" else {}
+    run("evaluating", "evaluate", dataset_dir=tiny_cohort, **asked)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert set(summary["psnr_db"]) == {"prediction", "mean_volume", "shuffled_input"}
+    measured = {"prediction", "mean_volume", "shuffled_input"} | ({"without_update"} if asked else set())
+    assert set(summary["psnr_db"]) == measured
 
     case = summary["held_out_cases"][0]
     radiographs = {view: tmp_path / "out" / "radiographs" / f"{case}_{view}.png" for view in ("pa", "lateral")}
     assert radiographs["lateral"].exists() == (model in ("x2ct_cnn", "raylift"))
     given = {view: path for view, path in radiographs.items() if path.exists()}
-    run("inferring", "inference", case="from_views", **given)
+    run("inferring", "inference", case="from_views", **given, **asked)
     assert nibabel.load(tmp_path / "out" / "from_views.nii.gz").shape == (64, 64, 64)
+    if model == "raylift":
+        assert nibabel.load(tmp_path / "out" / "from_views_expected_error.nii.gz").shape == (64, 64, 64)
+        run("inferring", "inference", case="from_one", pa=radiographs["pa"], views="['pa']")
+        assert nibabel.load(tmp_path / "out" / "from_one.nii.gz").shape == (64, 64, 64)
 
 
 @pytest.mark.parametrize("model", MODELS)
