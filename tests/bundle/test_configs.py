@@ -75,6 +75,7 @@ def test_the_paper_stands_in_train_json(root):
     chest = read(root, "chest")
     assert (chest["geometry"], chest["curve"], chest["film_style"]) == ("chest", "water", "linear")
     assert chest["geometry"] in PRESETS
+    assert chest["anchor"] == "lungs"  # films are laid by their lungs
 
 
 def test_jobs_agree_on_what_they_share(root):
