@@ -21,6 +21,7 @@ nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -49,6 +50,9 @@ from transforms import RayCastDRR, ReadVolume, ResampleToGrid
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "bundle" / "configs"
+RESULTS = ROOT / "benchmarks" / "ladder.json"
+"""What was measured, rung by rung; a rung that is measured again takes its own place."""
+
 TITLE = "The ladder"
 """Title of its section of the page."""
 
@@ -275,13 +279,16 @@ def controls(cases: Mapping[str, Path], patients: Sequence[Patient]) -> dict[str
     return {"mean volume": [mean] * len(patients), "nearest training CT": nearest}
 
 
-def measure(data: str, output: str, page: str = str(ROOT / "docs" / "benchmarks.md")) -> None:
-    """Measure all rungs that are trained, and write the section of the page.
+def measure(
+    data: str, output: str, page: str = str(ROOT / "docs" / "benchmarks.md"), results_file: str = str(RESULTS)
+) -> None:
+    """Measure the rungs that are trained and not yet measured, and write the section of the page from all of them.
 
     Args:
         data: as in `train`.
         output: as in `train`.
         page: the page.
+        results_file: JSON file of everything that was measured.
     """
     cases = _cases(Path(data))
     folder = Path(output).resolve()
@@ -290,14 +297,20 @@ def measure(data: str, output: str, page: str = str(ROOT / "docs" / "benchmarks.
         raise InputError(f"{folder}: holds no trained rung; run python -m benchmarks.ladder train first")
     patients = [read_patient(name, cases[name]) for name in VALIDATION]
     update = ConsistencyUpdate(FULL)
-    results = {
-        words: {"before": _measured(volumes, patients, None), "after": _measured(volumes, patients, update)}
-        for words, volumes in controls(cases, patients).items()
-    }
+    file = Path(results_file)
+    results = json.loads(file.read_text()) if file.exists() else {}
+    if not results:
+        for words, volumes in controls(cases, patients).items():
+            results[words] = {
+                "before": _measured(volumes, patients, None),
+                "after": _measured(volumes, patients, update),
+            }
     for name, rung in trained.items():
-        results[name] = _measure_rung(name, rung, folder, cases, patients, update)
-        print(f"{name}: {_line(results[name])}", flush=True)
-    write_json(folder / "results.json", results)
+        digest = hashlib.sha256((folder / name / "model.pt").read_bytes()).hexdigest()
+        if results.get(name, {}).get("sha256") != digest:
+            results[name] = {**_measure_rung(name, rung, folder, cases, patients, update), "sha256": digest}
+            print(f"{name}: {_line(results[name])}", flush=True)
+            write_json(file, results)
     replace_section(page, TITLE, _section(results))
 
 
