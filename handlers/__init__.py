@@ -1,6 +1,7 @@
 """Ignite and MONAI handlers, which act around the steps of a trainer or an evaluator."""
 
 from .announcement import Announcement as Announcement
+from .calibration_table import CalibrationTable as CalibrationTable
 from .case_figures import CaseFigures as CaseFigures
 from .epoch_seeds import EpochSeeds as EpochSeeds
 from .evaluation_summary import EvaluationSummary as EvaluationSummary

@@ -1,5 +1,9 @@
 """Metrics that compare a predicted volume with the true one, and sets of radiographs with each other."""
 
+from .calibration import BANDS as BANDS
+from .calibration import KEPT as KEPT
+from .calibration import LAPLACE_SHARES as LAPLACE_SHARES
+from .calibration import calibration as calibration
 from .embedding import PretrainedFeatures as PretrainedFeatures
 from .embedding import RandomFeatures as RandomFeatures
 from .embedding import embedding as embedding

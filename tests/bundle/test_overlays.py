@@ -57,6 +57,7 @@ def test_a_model_is_trained_evaluated_and_used(
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     measured = {"prediction", "mean_volume", "shuffled_input"} | ({"without_update"} if asked else set())
     assert set(summary["psnr_db"]) == measured
+    assert (tmp_path / "out" / "calibration.csv").exists() == (model == "raylift")
 
     case = summary["held_out_cases"][0]
     radiographs = {view: tmp_path / "out" / "radiographs" / f"{case}_{view}.png" for view in ("pa", "lateral")}
