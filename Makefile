@@ -12,12 +12,19 @@ DATA ?=
 PATIENTS ?=
 OUTPUT ?= output/demo
 PHANTOMS ?= 44
-# Steps of training, about 3 s each on 2 cores. A few real CTs need more steps, and augmentation.
+# Steps of training, about 3 s each for X2CT-GAN and 0.7 s for RayLift on 2 cores. A few real CTs need more steps, and
+# augmentation.
 STEPS ?= $(if $(DATA),330,120)
+RAYLIFT_STEPS ?= $(if $(DATA),1000,300)
 RUN = $(BIN)/python -m monai.bundle run
 CONFIGS = bundle/configs
 comma = ,
-RECIPE = '$(CONFIGS)/chest.json','$(CONFIGS)/demo.json'
+X2CT_GAN = '$(CONFIGS)/chest.json','$(CONFIGS)/demo.json'
+RAYLIFT = '$(CONFIGS)/chest.json','$(CONFIGS)/raylift.json','$(CONFIGS)/demo_raylift.json'
+AUGMENTED = $(if $(DATA),$(comma)'$(CONFIGS)/augmented.json')
+# $(call run,workflow,config,overlays,folder): one of the documented commands.
+run = $(RUN) $(1) --config_file "['$(CONFIGS)/$(2).json',$(3)]" --manifest "$(OUTPUT)/manifest.json" \
+	--ckpt_dir "$(OUTPUT)/$(4)/models" --output_dir "$(OUTPUT)/$(4)"
 
 # glibc gives large blocks back after every step and fetching them again costs more than the arithmetic of a small
 # network; these settings let it keep them.
@@ -45,7 +52,7 @@ $(BIN)/.complete: constraints.txt pyproject.toml
 demo: env
 	@if [ -e "$(OUTPUT)" ]; then kept="$(OUTPUT)_$$(date +%Y%m%d-%H%M%S)"; mv "$(OUTPUT)" "$$kept"; \
 		echo "kept the earlier demo as $$kept"; fi
-	@echo "1/4  the cohort"
+	@echo "1/5  the cohort"
 ifeq ($(DATA),)
 	$(BIN)/python -m cohort phantom "$(OUTPUT)/cohort" --cases $(PHANTOMS)
 	$(BIN)/python -m cohort split "$(OUTPUT)/cohort" --output "$(OUTPUT)/manifest.json" --test 6 --validation 4
@@ -53,18 +60,21 @@ else
 	$(BIN)/python -m cohort split "$(DATA)" --output "$(OUTPUT)/manifest.json" --test 3 --validation 1 \
 		$(if $(PATIENTS),--patients "$(PATIENTS)")
 endif
-	@echo "2/4  training"
-	$(RUN) training --config_file "['$(CONFIGS)/train.json',$(RECIPE)$(if $(DATA),$(comma)'$(CONFIGS)/augmented.json')]" \
-		--manifest "$(OUTPUT)/manifest.json" --ckpt_dir "$(OUTPUT)/models" --output_dir "$(OUTPUT)" --steps $(STEPS)
-	@echo "3/4  evaluation on cases the network has never seen"
-	$(RUN) evaluating --config_file "['$(CONFIGS)/evaluate.json',$(RECIPE)]" \
-		--manifest "$(OUTPUT)/manifest.json" --ckpt_dir "$(OUTPUT)/models" --output_dir "$(OUTPUT)"
-	@echo "4/4  a CT from two radiographs alone"
-	case=$$($(BIN)/python -c "import json; print(json.load(open('$(OUTPUT)/summary.json'))['held_out_cases'][0])") && \
-	$(RUN) inferring --config_file "['$(CONFIGS)/inference.json',$(RECIPE)]" --case "$$case" \
-		--pa "$(OUTPUT)/radiographs/$${case}_pa.png" --lateral "$(OUTPUT)/radiographs/$${case}_lateral.png" \
-		--ckpt_dir "$(OUTPUT)/models" --output_dir "$(OUTPUT)/inference"
-	@$(BIN)/python -m reports summary "$(OUTPUT)"
+	@echo "2/5  training of the paper's network, X2CT-GAN"
+	$(call run,training,train,$(X2CT_GAN)$(AUGMENTED),x2ct_gan) --steps $(STEPS)
+	@echo "3/5  training of RayLift"
+	$(call run,training,train,$(RAYLIFT)$(AUGMENTED),raylift) --steps $(RAYLIFT_STEPS)
+	@echo "4/5  evaluation of both on cases they have never seen, without and with the consistency update"
+	$(call run,evaluating,evaluate,$(X2CT_GAN),x2ct_gan) --consistency auto
+	$(call run,evaluating,evaluate,$(RAYLIFT),raylift) --consistency auto
+	@echo "5/5  a CT from two radiographs alone"
+	case=$$($(BIN)/python -c "import json; print(json.load(open('$(OUTPUT)/raylift/summary.json'))['held_out_cases'][0])") \
+	&& $(RUN) inferring --config_file "['$(CONFIGS)/inference.json',$(RAYLIFT)]" --case "$$case" --consistency auto \
+		--pa "$(OUTPUT)/raylift/radiographs/$${case}_pa.png" \
+		--lateral "$(OUTPUT)/raylift/radiographs/$${case}_lateral.png" \
+		--ckpt_dir "$(OUTPUT)/raylift/models" --output_dir "$(OUTPUT)/inference"
+	@$(BIN)/python -m reports summary "$(OUTPUT)/x2ct_gan" "$(OUTPUT)/raylift"
+	@echo "pictures of both in $(OUTPUT)/*/cases, the CT from two radiographs in $(OUTPUT)/inference"
 
 test: env
 	$(BIN)/python -m pytest -m "not slow"

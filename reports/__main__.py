@@ -22,18 +22,19 @@ from storage import check_run
 from transforms import StyleTransfer
 
 from .style import StyleReport
-from .summary import summary_table
+from .summary import comparison_table, summary_table
 
 CONFIGS = Path(__file__).resolve().parent.parent / "bundle" / "configs"
 
 
-def summary(folder: str) -> None:
-    """Print the figures of an evaluation and the locations of its files.
+def summary(folder: str, *others: str) -> None:
+    """Print the figures of an evaluation and the locations of its files, or compare several evaluations.
 
     Args:
         folder: the output_dir of the evaluation.
+        others: those of others on the same cases, which are compared with it in one table.
     """
-    print(summary_table(str(folder)))
+    print(comparison_table([str(folder), *map(str, others)]) if others else summary_table(str(folder)))
 
 
 def style(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ PAPER_COLUMNS = {
 
 ROWS = {
     "prediction": "this network",
-    "without_update": "network, before the consistency update",
+    "without_update": "the same, before it agreed with films",
     "mean_volume": "mean training volume",
     "shuffled_input": "network, another case's radiographs",
 }
@@ -42,20 +42,8 @@ def summary_table(folder: str | os.PathLike[str]) -> str:
         InputError: where there is no summary.
     """
     root = Path(folder)
-    try:
-        summary = json.loads((root / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{root}: holds no readable summary.json ({error}); run evaluating with this output_dir"
-        ) from error
-    if not isinstance(summary, dict) or not {"held_out_cases", *COLUMNS} <= set(summary):
-        raise InputError(f"{root / 'summary.json'}: is not the summary of an evaluation; run evaluating again")
-    cases = summary["held_out_cases"]
-    lines = [
-        f"{len(cases)} held-out cases, averages (PSNR peak is the width of the HU window, SSIM in 3-D):",
-        "",
-        *_table(summary, COLUMNS),
-    ]
+    summary = _read(root)
+    lines = [_title(summary), "", *_table(summary, COLUMNS)]
     psnr = summary["psnr_db"]
     if "mean_volume" in psnr:
         lines += [
@@ -81,11 +69,65 @@ def summary_table(folder: str | os.PathLike[str]) -> str:
     return "\n".join(lines)
 
 
+def comparison_table(folders: Sequence[str | os.PathLike[str]]) -> str:
+    """Return one table of several evaluations of the same cases, each under the name of its folder.
+
+    Args:
+        folders: the `output_dir` of each evaluation.
+
+    Returns:
+        Lines of text: each network as its CTs were written and, where they were updated to agree with their films,
+        before that; then the mean training volume.
+
+    Raises:
+        InputError: where a folder has no summary, or another has other cases.
+    """
+    roots = [Path(folder) for folder in folders]
+    summaries = [_read(root) for root in roots]
+    for root, summary in zip(roots, summaries, strict=True):
+        if summary["held_out_cases"] != summaries[0]["held_out_cases"]:
+            raise InputError(f"{root}: was evaluated on other cases than {roots[0]}; evaluate both on the same ones")
+    lines = [_title(summaries[0]), "", _header(COLUMNS)]
+    for root, summary in zip(roots, summaries, strict=True):
+        if "without_update" in summary["psnr_db"]:
+            lines += _row(summary, "without_update", root.name, COLUMNS)
+            lines += _row(summary, "prediction", f"{root.name}, made to agree with its films", COLUMNS)
+        else:
+            lines += _row(summary, "prediction", root.name, COLUMNS)
+    lines += _row(summaries[0], "mean_volume", ROWS["mean_volume"], COLUMNS)
+    return "\n".join(lines)
+
+
+def _read(root: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads((root / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{root}: holds no readable summary.json ({error}); run evaluating with this output_dir"
+        ) from error
+    if not isinstance(summary, dict) or not {"held_out_cases", *COLUMNS} <= set(summary):
+        raise InputError(f"{root / 'summary.json'}: is not the summary of an evaluation; run evaluating again")
+    return summary
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    cases = len(summary["held_out_cases"])
+    return f"{cases} held-out cases, averages (PSNR peak is the width of the HU window, SSIM in 3-D):"
+
+
+def _header(columns: Mapping[str, tuple[str, int]]) -> str:
+    return f"  {'':38}" + "".join(f"{title:>13}" for title, _ in columns.values())
+
+
+def _row(summary: Mapping[str, Any], key: str, title: str, columns: Mapping[str, tuple[str, int]]) -> list[str]:
+    """Return the line of one prediction; none where it was not measured."""
+    cells = [(summary[measure].get(key), places) for measure, (_, places) in columns.items()]
+    if any(value is None for value, _ in cells):
+        return []
+    return [f"  {title:38}" + "".join(f"{value:13.{places}f}" for value, places in cells)]
+
+
 def _table(summary: Mapping[str, Any], columns: Mapping[str, tuple[str, int]]) -> list[str]:
     """Return the lines of a table: a row for each prediction that was measured, a column for each measure."""
-    lines = [f"  {'':38}" + "".join(f"{title:>13}" for title, _ in columns.values())]
-    for key, row in ROWS.items():
-        cells = [(summary[measure].get(key), places) for measure, (_, places) in columns.items()]
-        if all(value is not None for value, _ in cells):
-            lines.append(f"  {row:38}" + "".join(f"{value:13.{places}f}" for value, places in cells))
-    return lines
+    rows = [line for key, title in ROWS.items() for line in _row(summary, key, title, columns)]
+    return [_header(columns), *rows]

@@ -9,7 +9,7 @@ from drr import Acquisition
 from engines import X2CTEvaluator
 from handlers import EvaluationSummary
 from metrics import paper_volume_metrics, volume_metrics
-from reports.summary import summary_table
+from reports.summary import comparison_table, summary_table
 from transforms import UnitToHUd
 
 
@@ -119,3 +119,27 @@ def test_an_evaluation_without_a_mean_volume_has_all_other_rows(tmp_path, mean_v
     header = (tmp_path / "cases.csv").read_text().splitlines()[0]
     assert "mae_hu/shuffled_input" in header
     assert ("mae_hu/mean_volume" in header) is (mean_volume is not None)
+
+
+COMPARED = """\
+2 held-out cases, averages (PSNR peak is the width of the HU window, SSIM in 3-D):
+
+                                              PSNR dB         SSIM       MAE HU
+  x2ct_gan                                      20.50        0.500        150.0
+  x2ct_gan, made to agree with its films        21.50        0.580        129.7
+  raylift                                       21.50        0.580        129.7
+  mean training volume                          18.00        0.472        185.2"""
+
+
+def test_several_evaluations_are_one_table(tmp_path, summary):
+    first, second = tmp_path / "x2ct_gan", tmp_path / "raylift"
+    for folder in (first, second):
+        folder.mkdir()
+    write(second, **summary)
+    for measure, value in (("psnr_db", 20.5), ("ssim", 0.5), ("mae_hu", 150.0)):
+        summary[measure]["without_update"] = value
+    write(first, **summary)
+    assert comparison_table([first, second]) == COMPARED
+    write(second, **{**summary, "held_out_cases": ["c"]})
+    with pytest.raises(InputError, match="was evaluated on other cases"):
+        comparison_table([first, second])
