@@ -113,6 +113,7 @@ RUNGS = {
     "raylift_seed1": Rung("RayLift, another seed", ("raylift",), 7.0, {"seed": 1}),
     "x2ct_gan_seed1": Rung("X2CT-GAN, another seed", ("demo",), 3.4, {"seed": 1}),
     "raylift_centre": Rung("RayLift, CTs laid by the scan's centre", ("raylift",), 7.0, {"anchor": "centre"}),
+    "raylift_through": Rung("RayLift, trained through the update", ("raylift",), 9.0, after=("through_update",)),
     "raylift_films": Rung("RayLift, trained on random films", ("raylift",), 7.0, after=("film_randomised",)),
 }
 """Rungs by name."""

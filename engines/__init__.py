@@ -14,3 +14,4 @@ from .style_evaluator import StyleEvaluator as StyleEvaluator
 from .style_evaluator import StyleOfView as StyleOfView
 from .trainer import X2CTTrainer as X2CTTrainer
 from .translator_trainer import POLARITY as POLARITY
+from .updating_inferer import UpdatingInferer as UpdatingInferer
