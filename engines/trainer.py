@@ -130,7 +130,9 @@ class X2CTTrainer(Resumable, SupervisedTrainer):
             bare(network).recompute(recompute_levels)
         for module in networks:
             if channels_last:
-                module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+                # `module.to(memory_format=...)` refuses networks with both 2-D and 3-D convolutions.
+                nn.utils.convert_conv2d_weight_memory_format(module, torch.channels_last)
+                nn.utils.convert_conv3d_weight_memory_format(module, torch.channels_last_3d)
             if compile:
                 bare(module).compile()
         self.make_resumable({**parts, "adversary": adversary, "precision": self.precision}, schedules, resume)

@@ -247,7 +247,11 @@ def test_fewer_bits_give_nearly_the_same_step(batch, precision):
 def test_compiled_and_channels_last_give_the_same(batch):
     torch.manual_seed(0)
     plain = nn.Sequential(
-        nn.Flatten(), nn.Linear(128, 512), nn.Unflatten(1, (1, 8, 8, 8)), nn.Conv3d(1, 1, 3, padding=1)
+        nn.Conv2d(2, 2, 3, padding=1),
+        nn.Flatten(),
+        nn.Linear(128, 1024),
+        nn.Unflatten(1, (2, 8, 8, 8)),
+        nn.Conv3d(2, 1, 3, padding=1),
     )
     other = copy.deepcopy(plain)
     for network, options in ((plain, {}), (other, {"channels_last": True, "compile": True})):
@@ -255,6 +259,7 @@ def test_compiled_and_channels_last_give_the_same(batch):
     assert plain.state_dict().keys() == other.state_dict().keys()
     for a, b in zip(plain.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    assert other[0].weight.stride()[1] == other[4].weight.stride()[1] == 1, "channels are not last"
 
 
 def test_the_average_follows_by_hand(batch):
