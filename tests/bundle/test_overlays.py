@@ -1,11 +1,17 @@
 """The paper's other models: overlays on the three jobs, run tiny, and what their metadata promises."""
 
+import ast
 import json
+import re
+import shlex
 
 import nibabel
 import pytest
 import torch
-from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, ckpt_export, verify_metadata, verify_net_in_out
+from monai.data import load_net_with_metadata
+
+from networks import build_network
 
 MODELS = ("x2ct_cnn", "single_view", "cnn2d", "raylift")
 
@@ -91,3 +97,25 @@ def test_a_model_takes_and_gives_what_its_metadata_says(root, tmp_path, monkeypa
         taken = formats["inputs"]["image"]
         image = torch.empty(1, taken["num_channels"], *taken["spatial_shape"])
         assert list(network(image).shape[2:]) == formats["outputs"]["pred"]["spatial_shape"]
+
+
+def test_the_model_card_exports_a_model_of_an_overlay(root, tmp_path, monkeypatch, tiny_overrides):
+    monkeypatch.chdir(tmp_path)
+    card = (root / "bundle" / "docs" / "README.md").read_text(encoding="utf-8")
+    [block] = [
+        block for block in re.findall(r"^```\n(.*?)^```", card, re.DOTALL | re.MULTILINE) if "load_config" in block
+    ]
+    words = shlex.split(block.replace("bundle/configs", str(root / "bundle" / "configs")).replace("\\\n", " "))
+    assert words[:2] == ["python", "-c"]
+    assert words[3:7] == ["python", "-m", "monai.bundle", "ckpt_export"]
+    exec(words[2])
+    options = {key.removeprefix("--"): value for key, value in zip(words[7::2], words[8::2], strict=True)}
+    options["config_file"] = ast.literal_eval(options["config_file"])
+    options |= {"ckpt_file": str(tmp_path / "model.pt"), "bundle_root": str(root / "bundle"), **tiny_overrides}
+    widths = {key.removeprefix("network_def::"): value for key, value in tiny_overrides.items()}
+    torch.save(build_network("x2ct_single_view", **widths).state_dict(), tmp_path / "model.pt")
+    ckpt_export(**options)
+    _, metadata, _ = load_net_with_metadata(str(tmp_path / "model.ts"))
+    assert metadata["network_data_format"]["inputs"]["image"]["num_channels"] == 1
+    assert metadata["network_data_format"]["outputs"]["pred"]["spatial_shape"] == [128, 128, 128]
+    assert metadata["name"].endswith("single view")
