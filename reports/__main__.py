@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -121,4 +122,7 @@ def _words(value: Sequence[str] | str) -> list[str]:
 if __name__ == "__main__":
     report_input_errors()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire({"summary": summary, "style": style}, name="reports")
+    words = sys.argv[1:]
+    if words[:1] == ["style"] and "--help" in words:
+        words = ["style", "--", "--help"]  # `style` takes any option, so fire would take --help for one
+    fire.Fire({"summary": summary, "style": style}, command=words, name="reports")
