@@ -11,7 +11,7 @@ import torch.distributed as dist
 from conventions import InputError
 
 from .phantoms import write_phantoms
-from .split import MANIFEST_NAME, split_cohort
+from .split import MANIFEST_NAME, check_patients, split_cohort
 
 logger = logging.getLogger("x2ct.cohort")
 
@@ -29,7 +29,7 @@ def ready_manifest(
     Args:
         folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), or a manifest.
         patients: JSON file with an object {patient: [file names]}; by default patients are recognised by file name
-            (`patient_of`).
+            (`patient_of`). An existing manifest must agree with it.
         phantom_folder: folder in which phantoms are made, if `folder` names it and it does not exist.
         phantoms: number of phantoms.
 
@@ -37,7 +37,8 @@ def ready_manifest(
         The manifest.
 
     Raises:
-        InputError: where the folder does not exist, holds no CTs or too few patients, or cannot be written to.
+        InputError: where the folder does not exist, holds no CTs or too few patients, or cannot be written to, or its
+            manifest assigns a file to another patient than the list does.
     """
     together = dist.is_available() and dist.is_initialized()
     if together and dist.get_rank() > 0:
@@ -58,6 +59,8 @@ def _ready(
         return folder
     manifest = folder / MANIFEST_NAME
     if manifest.is_file():
+        if patients is not None:
+            check_patients(manifest, patients)
         return manifest
     if not folder.is_dir():
         if phantom_folder is None or folder != Path(phantom_folder):

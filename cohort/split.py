@@ -73,6 +73,30 @@ def _read_patients(path: Path, files: list[Path]) -> dict[str, str]:
     return patient
 
 
+def check_patients(manifest: Path, patients: str | os.PathLike[str]) -> None:
+    """Refuse a list of patients that an existing manifest does not follow.
+
+    Args:
+        manifest: manifest that `split_cohort` wrote.
+        patients: as in `split_cohort`.
+
+    Raises:
+        InputError: where a file belongs to another patient, or the list cannot be read.
+    """
+    try:
+        cases = json.loads(manifest.read_text(encoding="utf-8"))["cases"]
+        split = {Path(case["ct"]): case["patient"] for case in cases}
+    except (ValueError, KeyError, TypeError):
+        return  # `load_datalist` refuses such a file
+    listed = _read_patients(Path(patients), list(split))
+    for file, patient in split.items():
+        if patient != listed[file.name]:
+            raise InputError(
+                f"{manifest}: was split with {file.name} under another patient than in {patients}; remove this "
+                "manifest, or leave out --patients"
+            )
+
+
 def _count(fold: str, share: float, patients: int) -> int:
     """Turn a number (1 or more) or a share (below 1) of patients into a number, at least one unless 0 is asked for."""
     is_number = isinstance(share, (int, float)) and not isinstance(share, bool)

@@ -49,6 +49,17 @@ def test_patients_may_be_listed(tmp_path):
     assert {case["patient"] for case in cases} == set(listed)
 
 
+def test_a_manifest_that_follows_another_list_is_refused(tmp_path):
+    write_cts(tmp_path / "cts", "a", "b", "c", "d")
+    listed = {"p": ["a.nii.gz"], "q": ["b.nii.gz"], "r": ["c.nii.gz"], "s": ["d.nii.gz"]}
+    (tmp_path / "list.json").write_text(json.dumps(listed))
+    manifest = ready_manifest(tmp_path / "cts", tmp_path / "list.json")
+    assert ready_manifest(tmp_path / "cts", tmp_path / "list.json") == manifest
+    (tmp_path / "list.json").write_text(json.dumps({**listed, "p": ["a.nii.gz", "b.nii.gz"], "q": []}))
+    with pytest.raises(InputError, match=r"manifest\.json: was split with b\.nii\.gz under another patient than in"):
+        ready_manifest(tmp_path / "cts", tmp_path / "list.json")
+
+
 def test_without_a_folder_there_are_phantoms(tmp_path):
     manifest = ready_manifest(tmp_path / "cohort", phantom_folder=tmp_path / "cohort", phantoms=3)
     assert [case["case"] for case in json.loads(manifest.read_text())["cases"]] == [f"phantom_000{i}" for i in range(3)]
