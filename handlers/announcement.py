@@ -32,12 +32,14 @@ class Announcement:
         train_data: training items.
         val_data: validation items.
         output_dir: folder of the results, named in the log.
+        ckpt_dir: folder of the models, named in the log.
     """
 
-    def __init__(self, train_data: Sequence[Any], val_data: Sequence[Any], output_dir: str) -> None:
+    def __init__(self, train_data: Sequence[Any], val_data: Sequence[Any], output_dir: str, ckpt_dir: str) -> None:
         self.train_data = train_data
         self.val_data = val_data
         self.output_dir = output_dir
+        self.ckpt_dir = ckpt_dir
         self.waited = 0.0
         self.began = self.asked = self.timed = 0.0
         self.steps = 0
@@ -54,10 +56,11 @@ class Announcement:
     def _start(self, engine: Any) -> None:
         self._say_what(engine)
         logger.info(
-            "epochs %d to %d of %d steps each; everything is written to %s",
+            "epochs %d to %d of %d steps each; models are written to %s, all else to %s",
             engine.state.epoch + 1,
             engine.state.max_epochs,
             engine.state.epoch_length,
+            self.ckpt_dir,
             self.output_dir,
         )
         self.steps, self.waited = 0, 0.0

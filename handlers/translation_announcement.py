@@ -17,11 +17,12 @@ class TranslationAnnouncement(Announcement):
     Args:
         films: the films.
         cases: the CTs.
-        output_dir: folder of the results, named in the log.
+        output_dir: as in `Announcement`.
+        ckpt_dir: as in `Announcement`.
     """
 
-    def __init__(self, films: Sequence[Any], cases: Sequence[Any], output_dir: str) -> None:
-        super().__init__(films, cases, output_dir)
+    def __init__(self, films: Sequence[Any], cases: Sequence[Any], output_dir: str, ckpt_dir: str) -> None:
+        super().__init__(films, cases, output_dir, ckpt_dir)
 
     def _say_what(self, engine: Any) -> None:
         logger.info(

@@ -68,7 +68,7 @@ def test_what_is_kept_for_the_backward_pass_is_counted():
 
 
 def test_it_says_what_will_be_done_and_how_long_it_takes(caplog):
-    handler = Announcement(["a"] * 3, ["b"], "some/folder")
+    handler = Announcement(["a"] * 3, ["b"], "some/folder", "some/models")
     loader = DataLoader([batch()] * 2, batch_size=None)
     with caplog.at_level(logging.INFO, logger="x2ct.training"):
         tiny_trainer(loader, [handler], epochs=2).run()
@@ -76,7 +76,7 @@ def test_it_says_what_will_be_done_and_how_long_it_takes(caplog):
     assert re.search(
         r"training x2ct_biplanar, 0\.2 M parameters, with a discriminator of 0\.0 M, on cpu: 3 cases, 1 for", said
     )
-    assert "epochs 1 to 2 of 2 steps each; everything is written to some/folder" in said
+    assert "epochs 1 to 2 of 2 steps each; models are written to some/models, all else to some/folder" in said
     assert re.search(r"memory: a step needs about 0\.\d GiB", said)
     assert re.search(r"a step takes \d+\.\d s, an epoch 0:\d\d:\d\d, the run until about 20\d\d-", said)
     assert re.search(r"done in 0:\d\d:\d\d; \d+\.\d % of it was waiting for data", said)
