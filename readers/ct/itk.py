@@ -15,6 +15,13 @@ from .checks import check_axes, check_hu
 
 itk, has_itk = optional_import("itk")
 
+MAX_UNEVENNESS = 0.1
+"""Largest difference of the distance between two slices from the slice spacing, as a share of it: positions in DICOM
+are rounded, and a missing slice makes a difference of almost 1."""
+
+_UNEVENNESS_KEY = "ITK_non_uniform_sampling_deviation"
+"""Key under which ITK puts the largest difference in mm if there is any."""
+
 
 def read_itk_ct(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     """Read one CT with ITK.
@@ -42,7 +49,8 @@ def read_itk_ct(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     voxels = itk.array_view_from_image(image)
     if image.GetImageDimension() != 3 or voxels.ndim != 3 or min(voxels.shape) < 2:
         raise InputError(f"{file}: has the shape {voxels.shape[::-1]}, a CT has 3 axes and several slices")
-    if image.GetMetaDataDictionary().HasKey("ITK_non_uniform_sampling_deviation"):
+    header = image.GetMetaDataDictionary()
+    if header.HasKey(_UNEVENNESS_KEY) and header[_UNEVENNESS_KEY] > MAX_UNEVENNESS * image.GetSpacing()[2]:
         raise InputError(
             f"{file}: its slices are not evenly spaced, some may be missing; export the whole series again"
         )

@@ -19,8 +19,8 @@ def write_itk(path, volume_ras):
     return path
 
 
-def write_series(folder, volume_ras, uid, gap=None):
-    """Write DICOM slices, stored value = HU + 1024; `gap` leaves one slice out."""
+def write_series(folder, volume_ras, uid, gap=None, off=0.0):
+    """Write DICOM slices, stored value = HU + 1024; `gap` leaves one slice out, `off` mm moves the second one."""
     slices = (volume_ras[::-1, ::-1].transpose(2, 1, 0) + 1024).astype(np.uint16)
     folder.mkdir(exist_ok=True)
     for i, pixels in enumerate(slices):
@@ -34,7 +34,7 @@ def write_series(folder, volume_ras, uid, gap=None):
         dataset.SOPClassUID, dataset.SOPInstanceUID = pydicom.uid.CTImageStorage, f"{uid}.{i + 1}"
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "2.25.1", uid
         dataset.Modality, dataset.InstanceNumber = "CT", i + 1
-        dataset.ImagePositionPatient = [10.0, -20.0, 30.0 + i * SPACING[2]]
+        dataset.ImagePositionPatient = [10.0, -20.0, 30.0 + i * SPACING[2] + off * (i == 1)]
         dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         dataset.PixelSpacing, dataset.SliceThickness = [SPACING[1], SPACING[0]], SPACING[2]
         dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
@@ -100,3 +100,12 @@ def test_a_folder_needs_one_whole_series(tmp_path, asymmetric_thorax):
         read_itk_ct(two)
     with pytest.raises(InputError, match="not evenly spaced"):
         read_itk_ct(write_series(tmp_path / "gap", small, "2.25.6", gap=7))
+    with pytest.raises(InputError, match="not evenly spaced"):
+        read_itk_ct(write_series(tmp_path / "moved", small, "2.25.7", off=0.2 * SPACING[2]))
+
+
+def test_rounded_positions_of_slices_are_evenly_spaced(tmp_path, asymmetric_thorax):
+    volume_hu, affine = read_itk_ct(write_series(tmp_path / "even", asymmetric_thorax, "2.25.8"))
+    rounded, same = read_itk_ct(write_series(tmp_path / "rounded", asymmetric_thorax, "2.25.9", off=0.005))
+    np.testing.assert_array_equal(rounded, volume_hu)
+    np.testing.assert_allclose(same, affine, atol=1e-5)
