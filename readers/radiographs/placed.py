@@ -92,7 +92,7 @@ def unpack_films(item: Mapping[Any, Any]) -> list[PlacedFilm]:
                 picture,
                 None if entry["lungs"] is None else LungBox(**entry["lungs"]),
                 (top, bottom, left, right),
-                DecisionRecord.from_list(entry["decisions"]),
+                DecisionRecord.from_list(entry["decisions"], file=entry["view"]),
                 entry["computed"],
             )
         )

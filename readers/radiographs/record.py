@@ -47,7 +47,7 @@ class DecisionRecord:
     Doubts are logged as warnings under "x2ct.films". The same decision is noted once.
 
     Args:
-        file: name of the file for these warnings and for errors; `to_list` and `lines` do not contain it.
+        file: name of the file, or the view, for these warnings and for errors; `to_list` and `lines` do not contain it.
     """
 
     def __init__(self, file: str = "") -> None:
@@ -88,9 +88,9 @@ class DecisionRecord:
         ]
 
     @classmethod
-    def from_list(cls, decisions: Sequence[Mapping[str, Any]]) -> DecisionRecord:
-        """Rebuild a record from what `to_list` returned; nothing is logged again."""
-        record = cls()
+    def from_list(cls, decisions: Sequence[Mapping[str, Any]], file: str = "") -> DecisionRecord:
+        """Rebuild a record from what `to_list` returned, for a file or view; nothing is logged again."""
+        record = cls(file)
         record.decisions = [
             Decision(DecisionKind(one["kind"]), one["subject"], one["text"], one.get("confidence")) for one in decisions
         ]

@@ -35,6 +35,12 @@ def test_films_come_back_as_they_were_packed():
     assert item["film_pictures"].dtype == torch.uint8
 
 
+def test_a_later_doubt_is_logged_with_the_view(caplog):
+    _, lateral = unpack_films(pack_films(PAIR))
+    lateral.record.doubt("agreement", "differs")
+    assert caplog.messages[-1] == "lateral: agreement: differs"
+
+
 def test_packing_what_was_unpacked_changes_nothing():
     once = pack_films(PAIR)
     again = pack_films(unpack_films(once))
