@@ -17,6 +17,9 @@ _OF_MONAI |= {"imports", "initialize", "run", "finalize", "_desc_", "_meta_"}
 
 _SEPARATOR = re.compile("::|#")
 
+_MERGE = "+"
+"""Beginning of a key with which MONAI adds to a list or dictionary instead of replacing it."""
+
 
 def check_options(argv: Sequence[str]) -> None:
     """Refuse a key, given as `--key value` or in an overlay, that no job has and no config refers to.
@@ -42,7 +45,7 @@ def check_options(argv: Sequence[str]) -> None:
     sources = {str(file): content or {} for file, content in zip(files[1:], contents[1:], strict=True)}
     for source, keys in {**sources, "the command": given}.items():
         for key in keys:
-            name = _SEPARATOR.split(key)[0]
+            name = _SEPARATOR.split(key.removeprefix(_MERGE))[0]
             if name in known or re.search(rf"[@%]{re.escape(name)}\b", text):
                 continue
             close = difflib.get_close_matches(name, base, n=1)

@@ -35,6 +35,15 @@ def test_keys_that_something_reads_pass(configs, options):
     check_options(command(configs, *options))
 
 
+def test_an_overlay_may_add_to_a_key_of_the_config(configs, tmp_path):
+    more, odd = tmp_path / "more.json", tmp_path / "odd.json"
+    more.write_text(json.dumps({"+trainer::handlers": [{"_target_": "StatsHandler"}]}))
+    check_options(command([configs[0], more]))
+    odd.write_text(json.dumps({"+trainr::handlers": []}))
+    with pytest.raises(InputError, match="nothing reads the key 'trainr'; did you mean 'trainer'"):
+        check_options(command([configs[0], odd]))
+
+
 def test_a_misspelt_option_is_answered_with_the_right_one(configs):
     with pytest.raises(InputError, match="nothing reads the key 'max_epoch'; did you mean 'max_epochs'"):
         check_options(command(configs[:1], "--max_epoch", "5"))
