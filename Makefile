@@ -33,6 +33,10 @@ demo: export MALLOC_TRIM_THRESHOLD_ = 100000000000
 demo: export MALLOC_TOP_PAD_ = 268435456
 # Threads that wait should not keep others from working.
 demo test test-all: export OMP_WAIT_POLICY = PASSIVE
+# Tests run in several processes of one thread each; the tests of a file stay in one process.
+JOBS ?= 2
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+test test-all: export OMP_NUM_THREADS = 1
 # MONAI repeats its security notice at every start; the configs here are the project's own.
 demo: export PYTHONWARNINGS = ignore::UserWarning
 
@@ -77,10 +81,10 @@ endif
 	@echo "pictures of both in $(OUTPUT)/*/cases, the CT from two radiographs in $(OUTPUT)/inference"
 
 test: env
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: env
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: env
 	$(BIN)/ruff check .
