@@ -6,25 +6,24 @@ Writes its section of docs/benchmarks.md. Run from the repository, with a traine
 
 Method: Each CT of the test and validation folds is rendered three times as a pair of films, with different settings:
 geometry off the preset's (SDD up to 60 mm, rotation up to 3 degrees, tilt up to 2, shift up to 8 mm). Before the
-logarithm, 30 to 40 % of the radiation is scattered, a third of it by a Gaussian with a sigma of 0.06 of the height and
-the rest by one of 0.3, and the photons are counted, 100,000 in an open pixel. The film's curve has a long toe
-and a short shoulder: 1 - exp(-exp(slope (p - steepest))) of the line integral p, with a slope of 1.1 to 1.4 and
-steepest at 2.6 to 3.2. It is sharpened with a narrow mask (0.01 of the height, strength 1.5), stretched between its
-0.5 and 99.5 percentiles as films are read, and black beyond the film on two sides (5 to 15 % of each), with an L in a
-corner. `RandFilm` draws none of these looks: its logistic and gamma curves stay more than 0.04 away from each of these
-somewhere, it scatters with one Gaussian, its mask is 0.03 wide with a strength of 1 at most, its marks are random
-squares. The share of scatter, the noise and the borders are such as
-it draws, and apart from the SDD the geometry varies no more than in film_randomised.json: the randomised model has seen
-such geometry, the other at most that of augmented.json. The films cover the detector of the model's geometry and are
-not moved, so that the truth is the CT on the model's grid, and the figures measure the look and small errors of
-geometry alone; "Field of view" measures the position. They have 128 pixels per side, are rendered from the CT at
-128^3, translated at this size, and then resized to what the model reads. The learned translators were trained on real
-films and on the CTs of the training fold, never on films of this kind. "Own" radiographs are DRRs as in the model's
-training, the best case. Figures are means over the CTs of the means over their films; in brackets the 95 %
-interval of 2000 bootstrap samples of the CTs; "gain" is the difference from the same films without a translator, CT by
-CT. The peak of PSNR is the width of the HU window, SSIM is 3-D, MAE is in HU. The mean training volume is the
-prediction of a model that ignores its input. A model that has seen a patient of the test fold is refused; the
-validation fold has selected the weights of each model.
+logarithm, scatter is added that is 30 to 40 % of the radiation behind the patient, a third of it spread by a Gaussian
+with a sigma of 0.06 of the height and the rest by one of 0.3, and the photons are counted, 100,000 in an open pixel.
+The film's curve has a long toe and a short shoulder: 1 - exp(-exp(slope (p - steepest))) of the line integral p, with a
+slope of 1.1 to 1.4 and steepest at 2.6 to 3.2. It is sharpened with a narrow mask (0.01 of the height, strength 1.5),
+stretched between its 0.5 and 99.5 percentiles as films are read, and black beyond the film on two sides (5 to 15 % of
+each), with an L in a corner. `RandFilm` draws none of these looks: its logistic and gamma curves stay more than 0.04
+away from each of these somewhere, it scatters with one Gaussian, its mask is 0.03 wide with a strength of 1 at most,
+its marks are random squares. The share of scatter, the noise and the borders are such as it draws, and apart from the
+SDD the geometry varies no more than in film_randomised.json: the randomised model has seen such geometry, the other at
+most that of augmented.json. The films cover the detector of the model's geometry and are not moved, so that the truth
+is the CT on the model's grid, and the figures measure the look and small errors of geometry alone; "Field of view"
+measures the position. They have 128 pixels per side, are rendered from the CT at 128^3, translated at this size, and
+then resized to what the model reads. The learned translators were trained on real films and on the CTs of the training
+fold, never on films of this kind. "Own" radiographs are DRRs as in the model's training, the best case. Figures are
+means over the CTs of the means over their films; in brackets the 95 % interval of 2000 bootstrap samples of the CTs;
+"gain" is the difference from the same films without a translator, CT by CT. The peak of PSNR is the width of the HU
+window, SSIM is 3-D, MAE is in HU. The mean training volume is the prediction of a model that ignores its input. A model
+that has seen a patient of the test fold is refused; the validation fold has selected the weights of each model.
 """
 
 from __future__ import annotations
@@ -149,10 +148,9 @@ def pseudo_real(volume_hu: torch.Tensor, acquisition: Acquisition, seed: int) ->
 
 
 def scattered(line_integrals: torch.Tensor, share: float) -> torch.Tensor:
-    """Scatter a share of the radiation on (rows, columns), a third of it narrowly and the rest widely."""
+    """Add scatter to line integrals (rows, columns), a third of it spread narrowly and the rest widely."""
     height = line_integrals.shape[-2]
-    narrow = add_scatter(line_integrals, share / 3, 0.06 * height)
-    return add_scatter(narrow, 1 - (1 - share) / (1 - share / 3), 0.3 * height)
+    return add_scatter(line_integrals, share, (0.06 * height, 0.3 * height, 0.3 * height))
 
 
 def tone(line_integrals: np.ndarray, slope: float, steepest: float) -> np.ndarray:

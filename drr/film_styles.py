@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -33,6 +34,9 @@ SPECTRUM = {
 coefficients at three energies, the shares a rough choice of ours. It gives the sign and size of beam hardening, no
 dosimetry."""
 
+
+SHADOW = 0.1
+"""Line integral above which a ray counts as behind the patient."""
 
 SCATTER_REACH = 6.0
 """Distance in standard deviations beyond which scatter is neglected; e^-18 is below float32."""
@@ -129,32 +133,43 @@ def from_film(film: torch.Tensor, style: str = "linear") -> tuple[torch.Tensor, 
     return _INVERSES[style](film.clamp(0, 1 - SATURATED)).clamp(min=0), known
 
 
-def add_scatter(line_integrals: torch.Tensor, share: float, width: float) -> torch.Tensor:
-    """Scatter a share of the radiation over the film: I becomes (1 - share) I + share * blurred I, where I = e^-p.
+def add_scatter(line_integrals: torch.Tensor, share: float, width: float | Sequence[float]) -> torch.Tensor:
+    """Add scattered radiation, which hides most where the patient is dense.
 
-    The film's edges mirror what is scattered, so that the radiation on the film stays the same in total.
+    Along a ray, the radiation that interacts once and could still reach the film is p e^-p: none in air, none behind
+    what lets nothing through. Blurred, it is added to the radiation I = e^-p that goes straight, as much of it as makes
+    its share in the patient's shadow. (A simple form of the scatter kernels of Ohnesorge et al., Eur Radiol 9 (1999)
+    563.) The film's edges mirror it.
 
     Args:
         line_integrals: p, (..., rows, columns), dimensionless.
-        share: share of the radiation that is scattered, in [0, 1].
-        width: standard deviation of the Gaussian that it is spread by, in pixels.
+        share: share of the radiation behind the patient (p above `SHADOW`) that is scattered, from 0 to below 1.
+        width: standard deviation of the Gaussian that it is spread by, in pixels; of several, the mean is taken.
 
     Returns:
-        Same shape: -log of the radiation.
+        Same shape: -log of the radiation; below 0 where scatter is added to an open beam.
 
     Raises:
-        InputError: where the share lies outside [0, 1], or the width is not positive.
+        InputError: where the share lies outside [0, 1), or a width is not positive.
     """
-    if not 0 <= share <= 1:
-        raise InputError(f"the share of scatter must lie in [0, 1], got {share}")
-    if not width > 0:
+    widths = [width] if isinstance(width, (int, float)) else list(width)
+    if not 0 <= share < 1:
+        raise InputError(f"the share of scatter must lie in [0, 1), got {share}")
+    if not widths or not min(widths) > 0:
         raise InputError(f"the width of scatter must be positive, got {width}")
     if share == 0:
         return line_integrals
-    radiation = torch.exp(-line_integrals)
-    down, across = (_mirrored_gaussian(count, width).to(radiation) for count in radiation.shape[-2:])
-    scattered = (1 - share) * radiation + share * (down @ radiation @ across)
-    return -torch.log(scattered.clamp(min=torch.finfo(radiation.dtype).tiny))
+    direct = torch.exp(-line_integrals)
+    source = line_integrals.clamp(min=0) * direct
+    rows, columns = direct.shape[-2:]
+    scattered = torch.stack(
+        [_mirrored_gaussian(rows, w).to(direct) @ source @ _mirrored_gaussian(columns, w).to(direct) for w in widths]
+    ).mean(0)
+    shadow = (line_integrals > SHADOW).to(direct)
+    of_direct, of_scattered = ((shadow * part).sum((-2, -1), keepdim=True) for part in (direct, scattered))
+    tiny = torch.finfo(direct.dtype).tiny
+    amount = share / (1 - share) * of_direct / of_scattered.clamp(min=tiny)
+    return -torch.log((direct + amount * scattered).clamp(min=tiny))
 
 
 def _mirrored_gaussian(count: int, width: float) -> torch.Tensor:

@@ -98,25 +98,32 @@ def test_no_line_integrals_in_a_film_that_was_divided_by_its_maximum():
         from_film(torch.zeros(1, 1), "dark")
 
 
-@pytest.mark.parametrize(("share", "width"), [(0.5, 45.0), (0.35, 15.0), (1.0, 2.0)])
-def test_scatter_is_a_gaussian_of_the_radiation(share, width):
-    """Against SciPy, on a step edge between lung and mediastinum and on noise."""
-    p = torch.full((128, 96), 1.5, dtype=torch.float64)
-    p[:, 40:] = 5.0
+@pytest.mark.parametrize(("share", "widths"), [(0.5, [45.0]), (0.35, [15.0]), (0.9, [2.0, 30.0])])
+def test_scatter_is_what_interacts_once_spread_by_gaussians(share, widths):
+    """Against SciPy: a chest of lung and mediastinum in air, and noise."""
+    p = torch.zeros(128, 96, dtype=torch.float64)
+    p[10:, 10:80], p[10:, 40:55] = 1.5, 5.0
     p = torch.stack([p, 8 * torch.rand(128, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(0))])
-    found = add_scatter(p, share, width).numpy()
-    for plane, scattered in zip(p.numpy(), found, strict=True):
-        blurred = gaussian_filter(np.exp(-plane), width, mode="reflect", truncate=8)
-        np.testing.assert_allclose(scattered, -np.log((1 - share) * np.exp(-plane) + share * blurred), atol=1e-9)
+    found = add_scatter(p, share, widths if len(widths) > 1 else widths[0]).numpy()
+    for plane, radiation in zip(p.numpy(), np.exp(-found), strict=True):
+        source = plane * np.exp(-plane)
+        spread = np.mean([gaussian_filter(source, width, mode="reflect", truncate=8) for width in widths], axis=0)
+        added, shadow = radiation - np.exp(-plane), plane > 0.1
+        np.testing.assert_allclose(added / added.max(), spread / spread.max(), atol=1e-7)
+        assert added[shadow].sum() / radiation[shadow].sum() == pytest.approx(share, rel=1e-9)
 
 
-def test_scatter_keeps_the_radiation_and_leaves_a_slab_alone():
+def test_scatter_hides_what_is_dense():
+    """Behind a slab the share is that asked for; next to lungs, most of what passes a dense mediastinum is scatter."""
     slab = torch.full((1, 2, 64, 48), 3.25)
-    torch.testing.assert_close(add_scatter(slab, 0.5, 20.0), slab, atol=1e-6, rtol=0)
-    p = 6 * torch.rand(2, 64, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    mean = torch.exp(-add_scatter(p, 0.4, 17.0)).mean((1, 2))
-    torch.testing.assert_close(mean, torch.exp(-p).mean((1, 2)), rtol=1e-12, atol=0)
-    assert torch.equal(add_scatter(p, 0.0, 17.0), p)
+    torch.testing.assert_close(add_scatter(slab, 0.5, 20.0), slab + math.log(0.5), atol=1e-5, rtol=0)
+    chest = torch.full((64, 64), 1.5, dtype=torch.float64)
+    chest[:, 24:40] = 5.0
+    found = add_scatter(chest, 0.3, 15.0)
+    of_lung, of_mediastinum = (1 - math.exp(float(found[32, at] - chest[32, at])) for at in (4, 32))
+    assert 0.1 < of_lung < 0.35
+    assert of_mediastinum > 0.8
+    assert torch.equal(add_scatter(slab, 0.0, 17.0), slab)
 
 
 def test_the_gradient_passes_through_scatter():
@@ -125,7 +132,7 @@ def test_the_gradient_passes_through_scatter():
 
 
 @pytest.mark.parametrize(
-    ("share", "width", "words"), [(1.2, 10.0, r"share of scatter must lie in \[0, 1\], got 1.2"), (0.2, 0.0, "width")]
+    ("share", "width", "words"), [(1.0, 10.0, r"share of scatter must lie in \[0, 1\), got 1.0"), (0.2, 0.0, "width")]
 )
 def test_scatter_that_makes_no_sense_is_refused(share, width, words):
     with pytest.raises(InputError, match=words):
