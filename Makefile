@@ -12,10 +12,10 @@ DATA ?=
 PATIENTS ?=
 OUTPUT ?= output/demo
 PHANTOMS ?= 44
-# Steps of training, about 3 s each for X2CT-GAN and 0.7 s for RayLift on 2 cores. A few real CTs need more steps, and
+# Steps of training, about 3 s each for X2CT-GAN and 1 s for RayLift on 2 cores. A few real CTs need more steps, and
 # augmentation.
 STEPS ?= $(if $(DATA),330,120)
-RAYLIFT_STEPS ?= $(if $(DATA),1000,300)
+RAYLIFT_STEPS ?= $(if $(DATA),800,180)
 RUN = $(BIN)/python -m monai.bundle run
 CONFIGS = bundle/configs
 comma = ,
