@@ -235,7 +235,7 @@ class ConsistencyUpdate(nn.Module):
         updated_hu = volume_hu + (mu_to_hu(updated, curve) - mu_to_hu(mu, curve))
         with torch.no_grad():
             images = torch.stack([film, predicted, system.project(updated)], 1)
-            record = _record(images[0], rays[0], tone, damping.item(), weight.item())
+            record = _record(images[0], rays[0], tone, float(f"{damping.item():.6g}"), weight.item())
         return hu_to_unit(updated_hu, self.hu_window), record, images
 
     def _supported(self, views: tuple[Beam, ...], device: torch.device) -> Tensor:
