@@ -63,13 +63,21 @@ class CaseFigures:
         truth = convert_to_numpy(output[Keys.LABEL], dtype=np.float32)[0] if Keys.LABEL in output else None
         path, title = self.output_dir / f"{case}.png", f"{case}: synthetic CT from radiographs"
         set_aside(path)
-        draw_case(path, image, prediction[0], truth, title, geometry=geometry_of(item))
+        draw_case(path, image, prediction[0], truth, title, geometry_of(item), expected_error_of(output))
         draw_agreement_of(self.output_dir, case, item, output)
         if self.radiographs_dir is not None:
             for view, pixels in zip(self.acquisition.view_names, image, strict=True):
                 write_png16(
                     self.radiographs_dir / f"{case}_{view}.png", pixels, {**self.acquisition.record(), "view": view}
                 )
+
+
+def expected_error_of(output: Any) -> np.ndarray | None:
+    """Return the expected error (D, H, W) in HU of one decollated output; None where it was not estimated."""
+    if Keys.EXPECTED_ERROR not in output:
+        return None
+    error: np.ndarray = convert_to_numpy(output[Keys.EXPECTED_ERROR], dtype=np.float32)[0]
+    return error
 
 
 def draw_agreement_of(folder: Path, case: str, item: Any, output: Any) -> None:

@@ -18,7 +18,7 @@ from readers import unpack_films
 from reports import film_figure, save_figure
 from storage import set_aside, write_atomically
 
-from .case_figures import draw_agreement_of
+from .case_figures import draw_agreement_of, expected_error_of
 
 SOME_FAILED = 3
 """Exit code of a run in which some cases could not be read."""
@@ -60,7 +60,8 @@ class FilmReport:
             films = unpack_films(item)
             self.doubts[case] = "; ".join(f"{f.view}: {doubt.subject}" for f in films for doubt in f.record.doubts)
             image, volume = (torch.as_tensor(output[key]).cpu().float().numpy() for key in (Keys.IMAGE, Keys.PRED))
-            self._draw(f"{case}.png", film_figure(films, image, volume[0], f"{case}: synthetic CT from radiographs"))
+            title = f"{case}: synthetic CT from radiographs"
+            self._draw(f"{case}.png", film_figure(films, image, volume[0], title, expected_error_of(output)))
             draw_agreement_of(self.output_dir, case, item, output)
             if self.explain:
                 self._draw(f"{case}_films.png", film_figure(films, image, None, case))

@@ -17,6 +17,9 @@ from conventions import HU_WINDOW, InputError, View
 from drr import edge_letters, view_title, views_of_tensor
 from storage import write_atomically
 
+ERROR_HU = 500.0
+"""Upper end of the colour scale of an expected error."""
+
 DIFFERENCE_HU = 500.0
 """Half width of the colour scale of a difference."""
 
@@ -71,6 +74,11 @@ def grey_of_hu() -> dict[str, Any]:
     return {"cmap": "gray", "vmin": HU_WINDOW[0], "vmax": HU_WINDOW[1]}
 
 
+def colours_of_error() -> dict[str, Any]:
+    """Return the colours of an expected error in HU, as arguments of `draw_picture`."""
+    return {"cmap": "magma", "vmin": 0, "vmax": ERROR_HU}
+
+
 def describe_views(
     shape: Sequence[int], geometry: torch.Tensor | None = None
 ) -> list[tuple[str, tuple[str, str, str, str]]]:
@@ -103,6 +111,7 @@ def case_figure(
     truth_hu: np.ndarray | None = None,
     title: str = "",
     geometry: torch.Tensor | None = None,
+    error_hu: np.ndarray | None = None,
 ) -> Figure:
     """Draw the radiographs of a case and three planes through the centre of its volumes.
 
@@ -112,6 +121,7 @@ def case_figure(
         truth_hu: true volume (D, H, W) in HU; with it, truth and difference are drawn too.
         title: title of the figure.
         geometry: views (views, 4, 3) in mm, LPS, as in a batch; None takes the first two for PA and lateral.
+        error_hu: expected absolute error of each voxel (D, H, W) in HU, drawn where it is given.
 
     Raises:
         InputError: where the geometry has another number of views than the radiographs.
@@ -125,6 +135,8 @@ def case_figure(
             **volumes,
             "prediction - truth": (prediction_hu - truth_hu, difference),
         }
+    if error_hu is not None:
+        volumes["expected error"] = (error_hu, colours_of_error())
     views = describe_views(image.shape, geometry)
     rows = len(PLANES)
     of_views = -(-len(views) // rows)  # columns that the radiographs fill, row by row
@@ -152,6 +164,7 @@ def draw_case(
     truth_hu: np.ndarray | None = None,
     title: str = "",
     geometry: torch.Tensor | None = None,
+    error_hu: np.ndarray | None = None,
 ) -> Path:
     """Write the figure of a case.
 
@@ -162,11 +175,12 @@ def draw_case(
         truth_hu: as in `case_figure`.
         title: as in `case_figure`.
         geometry: as in `case_figure`.
+        error_hu: as in `case_figure`.
 
     Returns:
         The file written.
     """
-    return save_figure(case_figure(image, prediction_hu, truth_hu, title, geometry), path)
+    return save_figure(case_figure(image, prediction_hu, truth_hu, title, geometry, error_hu), path)
 
 
 def draw_losses(

@@ -11,14 +11,18 @@ from matplotlib.patches import Rectangle
 
 from readers import PlacedFilm
 
-from .figures import PLANES, RADIOGRAPHS_PER_ROW, VIEW_LETTERS, VIEW_TITLES, draw_picture, grey_of_hu
+from .figures import PLANES, RADIOGRAPHS_PER_ROW, VIEW_LETTERS, VIEW_TITLES, colours_of_error, draw_picture, grey_of_hu
 
 MARGIN = 5
 """Pixels left free around a film and the frames drawn on it."""
 
 
 def film_figure(
-    films: Sequence[PlacedFilm], image: np.ndarray, prediction_hu: np.ndarray | None = None, title: str = ""
+    films: Sequence[PlacedFilm],
+    image: np.ndarray,
+    prediction_hu: np.ndarray | None = None,
+    title: str = "",
+    error_hu: np.ndarray | None = None,
 ) -> Figure:
     """Draw films with the model's field of view and the lungs marked, the radiographs shown to the network, and planes.
 
@@ -27,12 +31,21 @@ def film_figure(
         image: radiographs shown to the network, (views, rows, columns) in [0, 1].
         prediction_hu: predicted volume (D, H, W) in HU; None leaves the planes out.
         title: title of the figure.
+        error_hu: expected absolute error of each voxel (D, H, W) in HU; None leaves it out.
     """
+    volumes = [
+        (words, volume, colours)
+        for words, volume, colours in (
+            ("synthetic CT", prediction_hu, grey_of_hu()),
+            ("expected error", error_hu, colours_of_error()),
+        )
+        if volume is not None
+    ]
     columns = min(len(films), RADIOGRAPHS_PER_ROW)
     of_films = -(-len(films) // RADIOGRAPHS_PER_ROW)  # rows that the films fill, and the radiographs again
-    rows = 2 * of_films
-    if prediction_hu is not None:
-        rows, columns = rows + 1, max(columns, len(PLANES))
+    rows = 2 * of_films + len(volumes)
+    if volumes:
+        columns = max(columns, len(PLANES))
     figure = Figure(figsize=(4.2 * columns, 4.3 * rows), layout="constrained")
     figure.suptitle(title, fontsize=11)
     places = figure.subplots(rows, columns, squeeze=False)
@@ -44,10 +57,12 @@ def film_figure(
         name, letters = VIEW_TITLES[film.view], VIEW_LETTERS[film.view]
         _draw_film(axes, film, f"film, {name}", letters)
         draw_picture(axes_shown, shown, f"shown to the network, {name}", letters, cmap="gray", vmin=0, vmax=1)
-    if prediction_hu is not None:
-        for axes, (plane, (axis, letters)) in zip(places[-1], PLANES.items(), strict=False):
-            pixels = prediction_hu.take(prediction_hu.shape[axis] // 2, axis=axis)
-            draw_picture(axes, pixels, f"synthetic CT, {plane}", letters, **grey_of_hu())
+    for row, (words, volume, colours) in zip(places[2 * of_films :], volumes, strict=True):
+        for axes, (plane, (axis, letters)) in zip(row, PLANES.items(), strict=False):
+            pixels = volume.take(volume.shape[axis] // 2, axis=axis)
+            shown = draw_picture(axes, pixels, f"{words}, {plane}", letters, **colours)
+        if volume is error_hu:
+            figure.colorbar(shown, ax=list(row), location="right", shrink=0.8, label="HU")
     return figure
 
 

@@ -203,3 +203,14 @@ def test_radiographs_are_drawn_with_their_letters_in_rows(tmp_path):
 def test_losses_are_written(tmp_path):
     path = draw_losses(tmp_path / "losses.png", {"loss": [2.0, 1.0]}, {1: 20.0, 2: 21.0}, "psnr_db")
     assert np.asarray(Image.open(path)).std() > 0
+
+
+def test_the_expected_error_has_panels_of_its_own():
+    """Next to the prediction, in its own colours from 0 on."""
+    image, volume = np.zeros((2, 8, 8), np.float32), np.zeros((8, 8, 8), np.float32)
+    figure = case_figure(image, volume, error_hu=np.full((8, 8, 8), 120, np.float32))
+    panels = {axes.get_title(): axes.images[0] for axes in figure.axes if axes.get_title()}
+    shown = [title for title in panels if title.startswith("expected error")]
+    assert shown == ["expected error, axial", "expected error, coronal", "expected error, sagittal"]
+    assert float(panels[shown[0]].get_array().mean()) == 120
+    assert panels[shown[0]].get_clim() == (0, 500)

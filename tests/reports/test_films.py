@@ -69,3 +69,15 @@ def test_the_field_of_view_and_the_lungs_are_framed():
 def test_films_and_radiographs_must_be_as_many():
     with pytest.raises(ValueError, match="longer"):
         film_figure([placed("pa", 1)], np.zeros((2, 16, 16)))
+
+
+def test_the_expected_error_is_a_row_below_the_volume():
+    films = [placed("pa", 1), placed("lateral", 2)]
+    image, volume = np.zeros((2, 16, 16)), np.zeros((8, 8, 8))
+    figure = film_figure(films, image, volume, error_hu=np.full((8, 8, 8), 60.0))
+    [*_, (last, panel)] = panels(figure, "expected error")
+    assert last == f"expected error, {list(PLANES)[-1]}"
+    assert float(panel.pixels.mean()) == 60
+    above, below = (next(a for a in figure.axes if a.get_title() == f"{w}, axial") for w in ("synthetic CT", last[:14]))
+    assert below.get_gridspec() is above.get_gridspec()
+    assert below.get_subplotspec().rowspan.start == above.get_subplotspec().rowspan.start + 1
