@@ -228,7 +228,7 @@ def read_config(case: Case) -> ConfigParser:
 def same_networks(parser: ConfigParser) -> list[nn.Module]:
     """Build the generator and the discriminator of a config, with the weights from which both sides start."""
     torch.manual_seed(0)
-    return [parser.get_parsed_content(name) for name in ("network", "adversary::discriminator")]
+    return [parser.get_parsed_content(name) for name in ("network", "discriminator")]
 
 
 class Phantom:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from monai.bundle import run
+from monai.bundle import ConfigParser, run
 
 from conventions import input_error_in
 from tests.bundle.conftest import CONFIGS, ROOT, TINY
@@ -21,7 +21,7 @@ SAME_STEPS = {
     "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 5e-6},
     "adversary::optimizer": {
         "_target_": "torch.optim.SGD",
-        "params": "$@adversary::discriminator.parameters()",
+        "params": "$@discriminator.parameters()",
         "lr": 5e-6,
     },
     "training": [
@@ -133,3 +133,12 @@ def test_without_torchrun_there_is_one_sentence(job):
     with pytest.raises(RuntimeError) as caught:
         run(run_id="run", config_file=[str(path) for path in configs_of(job, f"multi_gpu_{job}")], logging_file=False)
     assert "start them with torchrun --nproc_per_node GPUS" in input_error_in(caught.value)
+
+
+@pytest.mark.parametrize("model", ["x2ct_cnn", "single_view", "cnn2d", "raylift"])
+def test_every_model_can_be_trained_by_several_processes(model):
+    """Also those without a discriminator: the overlay is the last one given."""
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / f"{name}.json") for name in ("train", model, "multi_gpu_train")])
+    assert (parser["adversary"] is None) == (model != "single_view")
+    assert parser["network"]["_target_"].endswith("DistributedDataParallel")
