@@ -135,7 +135,7 @@ class Ours(Subject):
         super().__init__(case)
         self.phantom = Phantom(case)
         parser = read_config(case)
-        batch_size, batches = parser["batch_size"], parser["accumulation_steps"]
+        batch_size, batches = parser["batch_size"], parser["train::trainer::accumulation_steps"]
         self.volumes = batch_size * batches
         parser["train::trainer::train_data_loader"] = [self.phantom.batch(batch_size)] * batches
         same_networks(parser)
@@ -215,7 +215,7 @@ def read_config(case: Case) -> ConfigParser:
         "train::trainer::lr_scheduler": None,
         "train::trainer::resume": None,
         "adversary::lr_scheduler": None,
-        "accumulation_steps": min(ACCUMULATED, parser["accumulation_steps"]),
+        "train::trainer::accumulation_steps": min(ACCUMULATED, parser["train::trainer::accumulation_steps"]),
     }
     if case.overlay is None:
         options["batch_size"] = 1

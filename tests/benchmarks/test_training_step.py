@@ -97,7 +97,7 @@ def test_the_authors_options_are_merged_as_they_do_it(tmp_path):
 @pytest.mark.parametrize("name", ALONE)
 def test_each_row_is_an_overlay_that_is_there(name):
     parser = read_config(Case("cpu", 64, **ALONE[name]))
-    assert parser["batch_size"] * parser["accumulation_steps"] in (1, 2, 4)
+    assert parser["batch_size"] * parser["train::trainer::accumulation_steps"] in (1, 2, 4)
     assert (parser["train::trainer::ema"] is None) == (name != "ema")
 
 

@@ -23,7 +23,7 @@ def trainer_of(root, tiny_overrides):
         options = {"bundle_root": str(root / "bundle"), "device": "cpu", "image_size": 64} | tiny_overrides | options
         parser.update({"discriminator_channels": 4, "train::trainer::max_epochs": 1} | options)
         generator = torch.Generator().manual_seed(0)
-        count, batches = parser["batch_size"], parser["accumulation_steps"]
+        count, batches = parser["batch_size"], parser["train::trainer::accumulation_steps"]
         shapes = {"image": (count, 2, 64, 64), "label": (count, 1, 64, 64, 64), "geometry": (count, 2, 4, 3)}
         data = [{key: torch.rand(shape, generator=generator) for key, shape in shapes.items()} for _ in range(batches)]
         parser.update({"train::trainer::train_data_loader": data, "train::trainer::train_handlers": None})
@@ -47,10 +47,10 @@ def test_a_preset_changes_what_train_json_has_and_keeps_the_papers_batch(root, t
     configs = root / "bundle" / "configs"
     preset, train = (json.loads((configs / f"{stem}.json").read_text()) for stem in (name, "train"))
     assert {key.split("::")[0] for key in preset} <= train.keys()
-    assert preset["batch_size"] * preset["accumulation_steps"] == PAPER_BATCH
+    assert preset["batch_size"] * preset["train::trainer::accumulation_steps"] == PAPER_BATCH
     trainer = trainer_of(name)
     assert trainer.precision.dtype is None  # on a CPU
-    assert trainer.accumulation_steps == preset["accumulation_steps"]
+    assert trainer.accumulation_steps == preset["train::trainer::accumulation_steps"]
     assert trainer.network.main.tail.recompute == bool(preset.get("train::trainer::recompute_levels"))
 
 
