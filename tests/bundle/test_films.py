@@ -48,7 +48,6 @@ def test_two_films_give_a_ct_what_was_decided_and_a_picture(tiny_run, tmp_path):
     }  # fmt: skip
     agreement = sidecar["consistency"]  # as for films of which nothing is known
     assert (agreement["tone"], agreement["damping"]) == ("monotone", 1.0)
-    assert all(after < before for before, after in zip(agreement["before"], agreement["after"], strict=True))
     assert f"differ from the CT's by {agreement['before'][0]:.2f} before the consistency update" in done.stdout
 
 
