@@ -59,7 +59,7 @@ def split(
     print(manifest)
     for fold in FOLDS:
         seen = [case["patient"] for case in cases if case["fold"] == fold]
-        print(f"  {fold:<11} {len(seen)} cases of {len(set(seen))} patients")
+        print(f"  {fold:<11} cases: {len(seen):<5} patients: {len(set(seen))}")
 
 
 def reference(folder: str, output: str = str(REFERENCE_FILE)) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping
@@ -18,6 +19,11 @@ from monai.utils import string_list_all_gather
 from conventions import Keys
 from storage import set_aside, write_atomically, write_json
 
+logger = logging.getLogger("x2ct.evaluation")
+
+SAID = ("psnr_db", "ssim", "mae_hu")
+"""Measures of the network's own volumes that are logged at the end."""
+
 PREDICTION = "prediction"
 """Name of the network's own figures, next to those of the controls."""
 
@@ -29,7 +35,8 @@ class EvaluationSummary:
     metric `psnr_db/mean_volume` goes to `psnr_db`, `mean_volume`), averaged over all cases to six digits, and the list
     of cases. `cases.csv` holds one row for each case. Where volumes were updated to agree with their films,
     `consistency` holds the mean over the cases of the root mean square difference of line integrals, before and after,
-    and the number of cases that left a doubt. With several processes, the first one writes.
+    and the number of cases that left a doubt. The main figures are logged. With several processes, the first one
+    writes.
 
     Args:
         output_dir: folder of the files; files of an earlier run are renamed.
@@ -77,7 +84,9 @@ class EvaluationSummary:
 
         set_aside(self.output_dir / "summary.json", self.output_dir / "cases.csv")
         write_atomically(self.output_dir / "cases.csv", lambda part: _write_table(part, cases, columns))
-        write_json(self.output_dir / "summary.json", summary)
+        path = write_json(self.output_dir / "summary.json", summary)
+        figures = ", ".join(f"{name} {values[PREDICTION]:g}" for name, values in summary.items() if name in SAID)
+        logger.info("%d cases: %s; all figures: python -m reports summary %s", len(cases), figures, path.parent)
 
 
 def _agreement(texts: list[str], columns: dict[str, list[float]]) -> dict[str, Any]:

@@ -57,6 +57,15 @@ def test_means_are_in_the_summary_and_each_case_has_a_row(tmp_path):
     assert [float(row["mae_hu/mean_volume"]) for row in rows] == pytest.approx([1250] * 3, rel=1e-5)
 
 
+def test_the_main_figures_are_logged(tmp_path, caplog):
+    with caplog.at_level("INFO", "x2ct.evaluation"):
+        evaluate(tmp_path)
+    [said] = [record.getMessage() for record in caplog.records if record.name == "x2ct.evaluation"]
+    assert said.startswith("3 cases: psnr_db ")
+    assert "mae_hu 500;" in said
+    assert said.endswith(f"python -m reports summary {tmp_path}")
+
+
 def test_files_of_an_earlier_run_are_kept(tmp_path):
     evaluate(tmp_path)
     evaluate(tmp_path, cases=2)

@@ -162,4 +162,6 @@ def _windowed(values: np.ndarray, centre: float, width: float, function: str) ->
 
 def _check_choice(file: Path, window: int, count: int, what: str) -> None:
     if not 0 <= window < count:
-        raise InputError(f"{file}: has {count} {what}, there is none with index {window}; choose 0 to {count - 1}")
+        raise InputError(
+            f"{file}: has no window with index {window}, where the first one is 0; number of {what}: {count}"
+        )
