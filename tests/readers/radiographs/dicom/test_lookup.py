@@ -29,7 +29,7 @@ def test_the_first_of_several_windows_or_the_one_chosen(tmp_path):
         same(image, unit(apply_voi_lut(truth.pixel_array, truth, index=index)), atol=1e-4)
         assert says(image, "found", "tone", f"window {index + 1} of 2")
     same(read(path), read(path, window=0).numpy()[0])
-    assert "has no window with index 2, the first one being 0; number of windows: 2" in refusal(path, window=2)
+    assert "has no window with index 2, where the first one is 0; number of windows: 2" in refusal(path, window=2)
 
 
 @pytest.mark.parametrize("width", [pytest.param(0, id="zero"), pytest.param(-5, id="negative")])
