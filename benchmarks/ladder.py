@@ -285,6 +285,8 @@ def measure(
 ) -> None:
     """Measure the rungs that are trained and not yet measured, and write the section of the page from all of them.
 
+    What learns nothing is measured first, even if no rung is trained.
+
     Args:
         data: as in `train`.
         output: as in `train`.
@@ -294,8 +296,6 @@ def measure(
     cases = _cases(Path(data))
     folder = Path(output).resolve()
     trained = {name: rung for name, rung in RUNGS.items() if (folder / name / "done.json").exists()}
-    if not trained:
-        raise InputError(f"{folder}: holds no trained rung; run python -m benchmarks.ladder train first")
     patients = [read_patient(name, cases[name]) for name in VALIDATION]
     update = ConsistencyUpdate(FULL)
     file = Path(results_file)
@@ -395,6 +395,8 @@ def _section(results: Mapping[str, Any]) -> list[str]:
         cells += [f"{np.abs(_of(result, when, 'lung_volume_ml')).mean():.0f}" for when in ("before", "after")]
         lines.append(f"| {' | '.join(cells)} |")
     probed = {name: result["probes"] for name, result in results.items() if "probes" in result}
+    if not probed:
+        return lines
     kinds = list(next(iter(probed.values())))
     lines += ["", "Change of PSNR at 128^3 in dB with wrong radiographs, of which the network is not informed:", "",
               f"| model | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]  # fmt: skip
