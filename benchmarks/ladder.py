@@ -300,12 +300,13 @@ def measure(
     update = ConsistencyUpdate(FULL)
     file = Path(results_file)
     results = json.loads(file.read_text()) if file.exists() else {}
-    if not results:
+    if not results:  # what learns nothing is measured first
         for words, volumes in controls(cases, patients).items():
             results[words] = {
                 "before": _measured(volumes, patients, None),
                 "after": _measured(volumes, patients, update),
             }
+        write_json(file, results)
     for name, rung in trained.items():
         digest = hashlib.sha256((folder / name / "model.pt").read_bytes()).hexdigest()
         if results.get(name, {}).get("sha256") != digest:
