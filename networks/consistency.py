@@ -184,7 +184,8 @@ class ConsistencyUpdate(nn.Module):
 
         Returns:
             The updated volumes as in `forward`; the agreement of each case; and line integrals (B, 3, V, rows,
-            columns): those of the films as they were read, of the predicted and of the updated volume.
+            columns): those of the films as they were read, NaN where a pixel takes no part, of the predicted and of the
+            updated volume.
         """
         views = self._check(volume, image, geometry, field)
         tone = Tone(self.tone or (Tone.MONOTONE if real else Tone.GIVEN if self.absolute else Tone.AFFINE))
@@ -236,6 +237,7 @@ class ConsistencyUpdate(nn.Module):
         with torch.no_grad():
             images = torch.stack([film, predicted, system.project(updated)], 1)
             record = _record(images[0], rays[0], tone, float(f"{damping.item():.6g}"), weight.item())
+            images[:, 0].masked_fill_(rays == 0, torch.nan)
         return hu_to_unit(updated_hu, self.hu_window), record, images
 
     def _supported(self, views: tuple[Beam, ...], device: torch.device) -> Tensor:

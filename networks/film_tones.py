@@ -10,6 +10,9 @@ from torch import Tensor
 BINS = 48
 """Grey levels at which a monotone curve is fitted, each with as many pixels."""
 
+SMOOTHING = np.array([1, 2, 3, 2, 1]) / 9
+"""Weights of neighbouring bins, by which the flat pieces of isotonic regression become slopes: a film without steps."""
+
 
 def fit_affine(film: Tensor, expected: Tensor, rays: Tensor) -> Tensor:
     """Map the values of each view by the rising line that fits what is expected, in the sense of least squares.
@@ -41,8 +44,8 @@ def fit_monotone(film: Tensor, expected: Tensor, rays: Tensor) -> Tensor:
     """Map the values of each view by the increasing curve that fits what is expected: a film of unknown curve.
 
     In `BINS` bins with as many pixels each, the median of what is expected is taken; isotonic regression makes it
-    increasing, and straight lines join the bins. Beyond the first and the last bin, the curve goes on as the line
-    through all bins.
+    increasing, neighbouring bins are averaged, and straight lines join them. Beyond the first and the last bin, the
+    curve goes on as the line through all bins.
 
     Args:
         film: film values (B, V, rows, columns), brighter where denser.
@@ -73,6 +76,8 @@ def _curve(film: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:
     levels = np.array([x[part].mean() for part in parts])
     medians = np.array([np.median(y[part]) for part in parts])
     curve = isotonic_regression(medians, weights=[part.size for part in parts]).x
+    reach = len(SMOOTHING) // 2
+    curve = np.convolve(np.pad(curve, reach, mode="reflect", reflect_type="odd"), SMOOTHING, mode="valid")
     # Equal film values in several bins, as of black air, are one level.
     unique, inverse = np.unique(levels, return_inverse=True)
     curve = np.bincount(inverse, weights=curve) / np.bincount(inverse)

@@ -39,7 +39,7 @@ def agreement_figure(
 
     Args:
         line_integrals: (3, views, rows, columns): of the films as they were read, of the predicted volume, of the
-            updated one.
+            updated one; NaN is left blank.
         agreement: the record of a `networks.Consistency`.
         geometry: views (views, 4, 3) in mm, LPS; None takes the first two for PA and lateral.
         title: title of the figure.
@@ -54,7 +54,7 @@ def agreement_figure(
     for row, (name, letters), film, before, after, differs, differs_after in zip(
         grid, views, *line_integrals, agreement["before"], agreement["after"], strict=True
     ):
-        grey = {"cmap": "gray", "vmin": 0, "vmax": float(max(film.max(), 1e-6))}
+        grey = {"cmap": "gray", "vmin": 0, "vmax": float(max(before.max(), after.max(), 1e-6))}
         signed = {"cmap": "RdBu_r", "vmin": -DIFFERENCE, "vmax": DIFFERENCE}
         for axes, pixels, words, colours in (
             (row[0], film, f"film, {name}", grey),

@@ -33,3 +33,14 @@ def test_films_volumes_and_differences_are_in_their_panels():
 def test_it_is_written(tmp_path):
     path = draw_agreement(tmp_path / "a.png", lines(), RECORD)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_takes_no_part_is_left_blank():
+    values = lines()
+    values[0, 0, :2] = np.nan
+    figure = agreement_figure(values, RECORD)
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    for number in (0, 2, 4):
+        shown = np.ma.getmaskarray(panels[number].images[0].get_array())
+        assert shown[:2].all()
+        assert not shown[2:].any()

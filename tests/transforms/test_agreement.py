@@ -51,7 +51,9 @@ def test_the_volume_is_updated_and_the_one_before_is_kept():
     # A ray through the middle meets 160 mm of water, of which half is predicted: 0.5 * 160 * 0.0194 = 1.55.
     film, predicted, updated = after["line_integrals"]
     assert float(film[0, 8, 8] - predicted[0, 8, 8]) == pytest.approx(1.55, rel=0.05)
-    assert float((film - updated).abs().max()) < 0.3 * float((film - predicted).abs().max())
+    seen = film.isfinite()  # rays that graze the volume take no part
+    assert 0.3 < float(seen.float().mean()) < 1
+    assert float((film - updated)[seen].abs().max()) < 0.3 * float((film - predicted)[seen].abs().max())
     assert agreement["before"][0] > 4 * agreement["after"][0]
 
 
