@@ -58,6 +58,11 @@ CURVES = {"water": _water, "bone": _bone, "plastimatch": _plastimatch}
 CT's; by default for a radiograph of 60 keV. `plastimatch` made the authors' DRRs and serves to reproduce them only."""
 
 
+def _check_curve(curve: str) -> None:
+    if curve not in CURVES:
+        raise InputError(f"unknown attenuation curve {curve!r}: choose one of {', '.join(CURVES)}")
+
+
 def hu_to_mu(volume_hu: torch.Tensor, curve: str = "water", **parameters: float) -> torch.Tensor:
     """Convert HU to linear attenuation.
 
@@ -72,8 +77,7 @@ def hu_to_mu(volume_hu: torch.Tensor, curve: str = "water", **parameters: float)
     Raises:
         InputError: where the curve or a parameter is unknown.
     """
-    if curve not in CURVES:
-        raise InputError(f"unknown attenuation curve {curve!r}: choose one of {', '.join(CURVES)}")
+    _check_curve(curve)
     allowed = list(inspect.signature(CURVES[curve]).parameters)[1:]
     unknown = sorted(set(parameters) - set(allowed))
     if unknown:
@@ -96,8 +100,7 @@ def mu_to_hu(mu: torch.Tensor, curve: str = "water") -> torch.Tensor:
     Raises:
         InputError: where the curve is unknown.
     """
-    if curve not in CURVES:
-        raise InputError(f"unknown attenuation curve {curve!r}: choose one of {', '.join(CURVES)}")
+    _check_curve(curve)
     of_water = {"water": MU_WATER, "bone": MU_WATER_60_KEV, "plastimatch": PLASTIMATCH_MU_WATER}[curve]
     volume_hu = 1000 * (mu / of_water - 1)
     if curve == "bone":

@@ -75,6 +75,11 @@ _INVERSES = {
 }
 
 
+def _check_style(style: str) -> None:
+    if style not in FILM_STYLES:
+        raise InputError(f"unknown film style {style!r}: choose one of {', '.join(FILM_STYLES)}")
+
+
 def to_film(
     line_integrals: torch.Tensor,
     style: str = "linear",
@@ -98,8 +103,7 @@ def to_film(
     Raises:
         InputError: where a name is unknown, or `photons` is not positive.
     """
-    if style not in FILM_STYLES:
-        raise InputError(f"unknown film style {style!r}: choose one of {', '.join(FILM_STYLES)}")
+    _check_style(style)
     if photometric not in PHOTOMETRIC:
         raise InputError(f"unknown photometric interpretation {photometric!r}: choose one of {', '.join(PHOTOMETRIC)}")
     if photons is not None:
@@ -122,8 +126,7 @@ def from_film(film: torch.Tensor, style: str = "linear") -> tuple[torch.Tensor, 
     Raises:
         InputError: where the style is unknown, or keeps no absolute attenuation.
     """
-    if style not in FILM_STYLES:
-        raise InputError(f"unknown film style {style!r}: choose one of {', '.join(FILM_STYLES)}")
+    _check_style(style)
     if style not in _INVERSES:
         raise InputError(
             f"film style {style!r} divides each film by its own maximum, so its line integrals are not known: fit its "

@@ -250,8 +250,8 @@ def _in_present_form(record: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_differences(file: Path, record: Mapping[str, Any], expect: Mapping[str, Any]) -> None:
     what_to_do = "use the configuration the model was trained with, or another --checkpoint"
-    name = record["network"]["name"]
-    if takes_any_views(name):
+    any_views = takes_any_views(record["network"]["name"])
+    if any_views:
         # Its views only say what radiographs without geometry are.
         record = {**record, "network": _without_views(record["network"])}
         expect = {**expect, **({"network": _without_views(expect["network"])} if "network" in expect else {})}
@@ -265,7 +265,7 @@ def _refuse_differences(file: Path, record: Mapping[str, Any], expect: Mapping[s
                 f"{record_path(file)}: does not say for which radiographs the model was made; {what_to_do}"
             )
         made_for = Acquisition.from_record(record["acquisition"])
-        free = ("views",) if takes_any_views(name) else ()
+        free = ("views",) if any_views else ()
         difference = made_for.difference(Acquisition.from_record(expect["acquisition"]), without=free)
         if difference:
             raise InputError(f"{file}: was trained with {difference}; {what_to_do}")
