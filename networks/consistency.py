@@ -85,6 +85,25 @@ class Consistency:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
+@dataclass(frozen=True)
+class _Solved:
+    """One updated case, with what a report of it needs: tensors of a batch of one, as in `ConsistencyUpdate`."""
+
+    volume: Tensor
+    mu: Tensor
+    """The updated volume in 1/mm."""
+    film: Tensor
+    """Line integrals as they were read."""
+    predicted: Tensor
+    """Line integrals of the volume before."""
+    rays: Tensor
+    """Rays that were measured; `system.rays` are those among them that took part."""
+    system: RaySystem
+    tone: Tone
+    damping: Tensor
+    weight: Tensor
+
+
 class ConsistencyUpdate(nn.Module):
     """Correct a predicted volume by what its radiographs measured.
 
@@ -170,7 +189,7 @@ class ConsistencyUpdate(nn.Module):
         Raises:
             InputError: where shapes do not fit each other, or a view shows nothing of the volume.
         """
-        return self.update(volume, image, geometry, field, real)[0]
+        return torch.cat([case.volume for case in self._solve(volume, image, geometry, field, real)])
 
     def update(
         self,
@@ -187,13 +206,25 @@ class ConsistencyUpdate(nn.Module):
             columns): those of the films as they were read, NaN where a pixel takes no part, of the predicted and of the
             updated volume.
         """
+        cases = self._solve(volume, image, geometry, field, real)
+        with torch.no_grad():
+            images = [torch.stack([case.film, case.predicted, case.system.project(case.mu)], 1) for case in cases]
+            records = [_record(lines[0], case) for lines, case in zip(images, cases, strict=True)]
+            for lines, case in zip(images, cases, strict=True):
+                lines[:, 0].masked_fill_(case.rays == 0, torch.nan)
+        return torch.cat([case.volume for case in cases]), records, torch.cat(images)
+
+    def _solve(
+        self, volume: Tensor, image: Tensor, geometry: Tensor | None, field: Tensor | None, real: bool
+    ) -> list[_Solved]:
+        """Update each case; what only a report needs is left to `update`."""
         views = self._check(volume, image, geometry, field)
         tone = Tone(self.tone or (Tone.MONOTONE if real else Tone.GIVEN if self.absolute else Tone.AFFINE))
         damping = self.damping
         if damping is None:
             damping = GUESSED_DAMPING if real else KNOWN_DAMPING
-        cases = [
-            self._update_one(
+        return [
+            self._solve_one(
                 volume[i : i + 1],
                 image[i : i + 1],
                 views[i % len(views)],
@@ -203,10 +234,8 @@ class ConsistencyUpdate(nn.Module):
             )
             for i in range(len(volume))
         ]
-        volumes, records, images = zip(*cases, strict=True)
-        return torch.cat(volumes), list(records), torch.cat(images)
 
-    def _update_one(
+    def _solve_one(
         self,
         volume: Tensor,
         image: Tensor,
@@ -214,7 +243,7 @@ class ConsistencyUpdate(nn.Module):
         field: Tensor | None,
         tone: Tone,
         damping: Tensor,
-    ) -> tuple[Tensor, Consistency, Tensor]:
+    ) -> _Solved:
         curve = self.acquisition.curve
         volume_hu = unit_to_hu(volume, self.hu_window)
         mu = hu_to_mu(volume_hu, curve)
@@ -234,11 +263,8 @@ class ConsistencyUpdate(nn.Module):
         solution = solve(system, system.rays * (film - predicted), weight, self.iterations, self.tolerance)
         updated = (mu + system.back_project(solution)).clamp(min=0)
         updated_hu = volume_hu + (mu_to_hu(updated, curve) - mu_to_hu(mu, curve))
-        with torch.no_grad():
-            images = torch.stack([film, predicted, system.project(updated)], 1)
-            record = _record(images[0], rays[0], tone, float(f"{damping.item():.6g}"), weight.item())
-            images[:, 0].masked_fill_(rays == 0, torch.nan)
-        return hu_to_unit(updated_hu, self.hu_window), record, images
+        unit = hu_to_unit(updated_hu, self.hu_window)
+        return _Solved(unit, updated, film, predicted, rays, system, tone, damping, weight)
 
     def _supported(self, views: tuple[Beam, ...], device: torch.device) -> Tensor:
         grid = self.acquisition.grid
@@ -307,8 +333,9 @@ def consistency_update(
     return ConsistencyUpdate(acquisition, hu_window, None if method == "auto" else method, damping)
 
 
-def _record(images: Tensor, rays: Tensor, tone: Tone, damping: float, weight: float) -> Consistency:
-    film, predicted, updated = images
+def _record(line_integrals: Tensor, case: _Solved) -> Consistency:
+    film, predicted, updated = line_integrals
+    rays, damping = case.rays[0], float(f"{case.damping.item():.6g}")
     before, after = _rms(film - predicted, rays), _rms(film - updated, rays)
     spread = _rms(predicted - _mean(predicted, rays), rays)
     doubts = [
@@ -318,7 +345,9 @@ def _record(images: Tensor, rays: Tensor, tone: Tone, damping: float, weight: fl
         )
         for view in range(len(film))
     ]
-    return Consistency(str(tone), damping, weight, tuple(before), tuple(after), tuple(spread), tuple(doubts))
+    return Consistency(
+        str(case.tone), damping, case.weight.item(), tuple(before), tuple(after), tuple(spread), tuple(doubts)
+    )
 
 
 def _mean(values: Tensor, rays: Tensor) -> Tensor:
