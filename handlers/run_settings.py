@@ -17,7 +17,7 @@ def run_settings(model_record: Mapping[str, Any], run_record: Mapping[str, Any],
         batch_size: cases in a batch of each process.
 
     Returns:
-        Network, acquisition, HU window (None of a translator), seed, batch size, number of processes, and the SHA-256
+        Network, acquisition, HU window (None for a translator), seed, batch size, number of processes, and the SHA-256
         of the manifest.
     """
     return {
