@@ -5,11 +5,12 @@ Run from the repository, one after the other or in parts; a run that was stopped
     python -m benchmarks.ladder measure --data X2CT_DATA --output FOLDER
 
 Method: Every rung is trained by the project's own command on the same CTs, with chest.json, --anchor lungs and
-augmented.json, on one thread and a batch of two, for about the same CPU seconds: the number of steps is the budget over
-the cost of a step that `RUNGS` states, and the seconds that were used are counted and given. The learning rate is
-constant in the first half and falls linearly in the second. The CTs of `VALIDATION` are held out, five patients of five
-collections; they also choose the epoch of each model, for all rungs alike. The X2CT networks and the plain U-Net have
-the size 64^3 of the demo, where 3,000 CPU seconds are enough to learn something; the others 128^3.
+augmented.json, in bf16, on one thread and with a batch of two, for about the same CPU seconds: the number of steps is
+the budget over the cost of a step that `RUNGS` states, and the seconds that were used are counted and given. The
+learning rate is constant in the first half and falls linearly in the second. A rung may begin with the weights of
+another (finetune.json), whose seconds and steps count for it. The CTs of `VALIDATION` are held out, five patients of
+five collections; they also choose the epoch of each model, for all rungs alike. The X2CT networks and the plain U-Net
+have the size 64^3 of the demo, where 3,000 CPU seconds are enough to learn something.
 
 Volumes are measured on 128^3 voxels of 2.5 mm, to which those of 64^3 are enlarged by interpolation, and, averaged over
 blocks of two, on 64^3. PSNR has the peak of 2500 HU and SSIM is 3-D; MAE is in HU, over the cube and over the body (the
@@ -80,6 +81,8 @@ class Rung:
         cost: CPU seconds of a step of two volumes, one thread, measured; the number of steps follows from it.
         options: further options of the command.
         after: configs after augmented.json.
+        share: share of the budget.
+        start: rung from whose weights this one begins, and whose CPU seconds count for it.
     """
 
     title: str
@@ -87,15 +90,20 @@ class Rung:
     cost: float
     options: Mapping[str, Any] = field(default_factory=dict)
     after: tuple[str, ...] = ()
+    share: float = 1.0
+    start: str | None = None
 
 
 _OURS = {"_requires_": "@repo_path"}
+
+_STEADY = {"learning_rate": 5e-4, "clip_norm": 5.0}
+"""What keeps the X2CT networks from spikes in a run that is longer than the demo's."""
 
 RUNGS = {
     "replicate_unet": Rung(
         "plain U-Net, views repeated along parallel rays, 64^3",
         ("raylift",),
-        2.5,
+        1.5,
         {
             "image_size": 64,
             "network_def": {**_OURS, "_target_": "networks.build_network", "name": "replicate_unet", "image_size": 64},
@@ -106,21 +114,40 @@ RUNGS = {
             },
         },
     ),
-    "x2ct_cnn": Rung("X2CT-CNN, the demo's widths, 64^3", ("x2ct_cnn", "demo"), 2.8),
-    "x2ct_gan": Rung("X2CT-GAN, the demo's widths, 64^3", ("demo",), 3.4),
-    "raylift": Rung("RayLift, 128^3", ("raylift",), 7.0),
-    "raylift_views": Rung("RayLift, one to four views in training", ("raylift",), 8.0, after=("more_views",)),
-    "raylift_seed1": Rung("RayLift, another seed", ("raylift",), 7.0, {"seed": 1}),
-    "x2ct_gan_seed1": Rung("X2CT-GAN, another seed", ("demo",), 3.4, {"seed": 1}),
-    "raylift_centre": Rung("RayLift, CTs laid by the scan's centre", ("raylift",), 7.0, {"anchor": "centre"}),
-    "raylift_through": Rung("RayLift, trained through the update", ("raylift",), 9.0, after=("through_update",)),
-    "raylift_films": Rung("RayLift, trained on random films", ("raylift",), 7.0, after=("film_randomised",)),
+    "x2ct_cnn": Rung("X2CT-CNN, the demo's widths, 64^3", ("x2ct_cnn", "demo"), 1.8, _STEADY),
+    "x2ct_gan": Rung("X2CT-GAN, the demo's widths, 64^3", ("demo",), 2.05, _STEADY),
+    "x2ct_gan_seed1": Rung("X2CT-GAN, another seed", ("demo",), 2.05, {**_STEADY, "seed": 1}),
+    "raylift_64": Rung("RayLift, 64^3, a third of the budget", ("raylift",), 0.65, {"image_size": 64}, share=1 / 3),
+    "raylift": Rung("RayLift, 64^3, then 128^3", ("raylift",), 5.0, start="raylift_64"),
+    "raylift_through": Rung(
+        "RayLift, 64^3, then 128^3 through the update", ("raylift",), 7.0, after=("through_update",), start="raylift_64"
+    ),
+    "raylift_films": Rung(
+        "RayLift, 64^3, then 128^3 on random films", ("raylift",), 5.0, after=("film_randomised",), start="raylift_64"
+    ),
+    "raylift_views": Rung(
+        "RayLift, 64^3, then 128^3 from one to four views", ("raylift",), 6.0, after=("more_views",), start="raylift_64"
+    ),
+    "raylift_128": Rung("RayLift, 128^3 from the start", ("raylift",), 5.0),
+    "raylift_64_seed1": Rung(
+        "RayLift, 64^3, another seed", ("raylift",), 0.65, {"image_size": 64, "seed": 1}, share=1 / 3
+    ),
+    "raylift_seed1": Rung(
+        "RayLift, 64^3, then 128^3, another seed", ("raylift",), 5.0, {"seed": 1}, start="raylift_64_seed1"
+    ),
+    "raylift_64_centre": Rung(
+        "RayLift, 64^3, CTs laid by the scan's centre",
+        ("raylift",),
+        0.65,
+        {"image_size": 64, "anchor": "centre"},
+        share=1 / 3,
+    ),
 }
 """Rungs by name."""
 
 
 def train(data: str, output: str, rungs: Any = tuple(RUNGS), cpu_seconds: float = 3000.0) -> None:
-    """Train rungs that are not yet trained.
+    """Train rungs that are not yet trained; one that begins with the weights of another follows it.
 
     Args:
         data: folder with the CTs in `FOLDERS`.
@@ -158,12 +185,21 @@ def _train_one(name: str, rung: Rung, cases: Mapping[str, Path], folder: Path, c
         for case, path in cases.items()
     ]  # fmt: skip
     write_json(manifest, {"version": 1, "seed": 0, "cases": entries})
+    spent, made, begin = 0, 0, {}
+    if rung.start is not None:
+        first = folder.parent / rung.start
+        if not (first / "done.json").exists():
+            raise InputError(f"{name}: begins with the weights of {rung.start}; train that rung first")
+        earlier = json.loads((first / "done.json").read_text())
+        spent, made = earlier["cpu_seconds"], earlier["steps"]
+        begin = {"initial_model": first / "model.pt"}
     steps_per_epoch = -(-len(training) // 2)
-    epochs = max(2, round(cpu_seconds / rung.cost / steps_per_epoch))
-    parts = ["train", "chest", *rung.overlays, "augmented", *rung.after]
+    epochs = max(2, round((cpu_seconds * rung.share - spent) / rung.cost / steps_per_epoch))
+    parts = ["train", "chest", *rung.overlays, "augmented", *rung.after, *(["finetune"] if begin else [])]
     options = {
         "anchor": "lungs", "manifest": manifest, "ckpt_dir": folder, "output_dir": folder, "batch_size": 2,
-        "max_epochs": epochs, "val_interval": max(1, epochs // 12), "resume": "latest", **rung.options,
+        "precision": "bf16", "max_epochs": epochs, "val_interval": max(1, epochs // 12), "resume": "latest",
+        **begin, **rung.options,
     }  # fmt: skip
     flags = [text for key, value in options.items() for text in (f"--{key}", _as_option(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file",
@@ -178,7 +214,10 @@ def _train_one(name: str, rung: Rung, cases: Mapping[str, Path], folder: Path, c
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if code != 0:
         raise InputError(f"{name}: training ended with an error; see {folder / 'log.txt'}")
-    write_json(done, {"cpu_seconds": round(used), "steps": epochs * steps_per_epoch, "training_cts": len(training)})
+    write_json(
+        done,
+        {"cpu_seconds": round(used) + spent, "steps": epochs * steps_per_epoch + made, "training_cts": len(training)},
+    )
 
 
 def _as_option(value: Any) -> str:

@@ -13,6 +13,7 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 from conventions import InputError
+from networks import start_from
 from storage import read_tensors, set_aside, to_json, write_tensors
 
 logger = logging.getLogger("x2ct.resume")
@@ -43,9 +44,12 @@ class Resume:
         parts: name -> handler with a state of its own (`state_dict` and `load_state_dict`), saved with the trainer's
             own `parts`.
         every: number of epochs between two saves; the last epoch is always saved.
+        initial_model: model file whose weights a run begins with that continues no other; None keeps those of the
+            trainer's network.
 
     Raises:
-        InputError: where the file is missing, not whole, or of another run.
+        InputError: where the file is missing, not whole, or of another run, and where the initial model is missing,
+            damaged or of another network.
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class Resume:
         mode: str | os.PathLike[str] = NONE,
         parts: Mapping[str, Any] | None = None,
         every: int = 1,
+        initial_model: str | os.PathLike[str] | None = None,
     ) -> None:
         self.folder = Path(output_dir)
         self.settings = json.loads(to_json(settings))
         self.mode = mode
         self.parts = dict(parts or {})
         self.every = every
+        self.initial_model = initial_model
 
     def attach(self, trainer: Any) -> None:
         """Register with the trainer, whose `parts` are saved too."""
@@ -81,12 +87,22 @@ class Resume:
                 unfinished.unlink()
         content = self._find()
         if content is None:
+            self._begin(trainer)
             return True
         self._restore(trainer, content)
         if trainer.state.epoch < trainer.state.max_epochs:
             return True
         logger.info("all %d epochs of this run are done; train longer with --max_epochs", trainer.state.max_epochs)
         return False
+
+    def _begin(self, trainer: Any) -> None:
+        """Give the network, and its running average, the weights of the initial model."""
+        if self.initial_model is None:
+            return
+        network, ema = trainer.parts["network"], trainer.parts.get("ema")
+        for module in (network,) if ema is None else (network, ema.module):
+            start_from(module, self.initial_model)
+        logger.info("training begins with the weights of %s", self.initial_model)
 
     def _find(self) -> dict[str, Any] | None:
         files = [self.folder / RESUME_NAME, self.folder / PREVIOUS_NAME]

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from drr import Acquisition
-from networks import make_record
+from networks import describe_model, make_record, read_record, read_weights
 
 from .run_recorder import describe_run
 from .run_settings import run_settings
@@ -39,6 +39,7 @@ def training_records(
     manifest: str | os.PathLike[str],
     seed: int = 0,
     batch_size: int = 1,
+    initial_model: str | os.PathLike[str] | None = None,
 ) -> TrainingRecords:
     """Describe a training run of a generator.
 
@@ -50,10 +51,24 @@ def training_records(
         manifest: manifest of the cohort.
         seed: seed of the run.
         batch_size: cases in a batch of each process.
+        initial_model: model file whose weights the run begins with. The record names it, and adds its patients to those
+            that the new model has seen.
+
+    Raises:
+        InputError: where the initial model or its record is missing or damaged.
     """
+    if initial_model is not None:
+        read_weights(initial_model)  # refuses one that is missing or damaged
+        described = describe_model(initial_model)
+        data = {
+            **data,
+            "patients": sorted({*data.get("patients", ()), *read_record(initial_model).get("patients", ())}),
+            "initial_model": {name: described[name] for name in ("checkpoint", "sha256")},
+        }
     model = make_record(network, acquisition, hu_window, data, seed=seed)
     run = describe_run(manifest, seed)
-    return TrainingRecords(model, run, run_settings(model, run, batch_size))
+    settings = {**run_settings(model, run, batch_size), "initial_model": model.get("initial_model")}
+    return TrainingRecords(model, run, settings)
 
 
 def translation_records(

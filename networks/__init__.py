@@ -6,7 +6,9 @@ from .checkpoint import make_record as make_record
 from .checkpoint import mean_path as mean_path
 from .checkpoint import read_mean_volume as read_mean_volume
 from .checkpoint import read_record as read_record
+from .checkpoint import read_weights as read_weights
 from .checkpoint import record_path as record_path
+from .checkpoint import start_from as start_from
 from .checkpoint import write_record as write_record
 from .cnn2d import CNN2D as CNN2D
 from .consistency import Consistency as Consistency

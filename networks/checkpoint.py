@@ -154,9 +154,22 @@ def load(
             network = build_network(record["network"]["name"], **record["network"]["arguments"])
         except (InputError, TypeError) as error:
             raise InputError(f"{record_path(file)}: names a network that cannot be made: {error}") from error
-    _check_fit(file, weights, network.state_dict())
-    network.load_state_dict(weights)
+    _fill(network, file, weights)
     return network.eval(), record
+
+
+def start_from(network: nn.Module, checkpoint: FilePath) -> None:
+    """Fill a network with the weights of a model, to train it further, for other radiographs or in another size.
+
+    Args:
+        network: network of the same layers.
+        checkpoint: the model file.
+
+    Raises:
+        InputError: as in `read_weights`, and where the weights do not fit.
+    """
+    file = Path(checkpoint)
+    _fill(network, file, read_weights(file))
 
 
 def read_weights(checkpoint: FilePath) -> dict[str, torch.Tensor]:
@@ -299,7 +312,9 @@ def _refuse_seen(file: Path, record: Mapping[str, Any], held_out: Sequence[str],
         )
 
 
-def _check_fit(file: Path, weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+def _fill(network: nn.Module, file: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load weights, refusing those of another network."""
+    expected = network.state_dict()
     missing, extra = expected.keys() - weights.keys(), weights.keys() - expected.keys()
     if missing or extra:
         name = sorted(missing or extra)[0]
@@ -313,3 +328,4 @@ def _check_fit(file: Path, weights: Mapping[str, torch.Tensor], expected: Mappin
                 f"{file}: {name!r} has the shape {tuple(weights[name].shape)}, this network needs "
                 f"{tuple(value.shape)}; use the configuration the model was trained with"
             )
+    network.load_state_dict(weights)

@@ -25,6 +25,14 @@ TINY = {
 }
 """The smallest network that is still the paper's."""
 
+TINY_RAYLIFT = {
+    "network_def::encoder_channels": [4, 4, 4, 4, 4],
+    "network_def::unet_channels": [4, 4, 4],
+    "network_def::head_channels": [4, 4],
+    "network_def::lift_channels": [4, 4, 4],
+}
+"""The smallest RayLift."""
+
 
 def overlay(name: str, *more: str) -> list[str]:
     """A job's config with the demo's overlay on it."""

@@ -12,15 +12,9 @@ from monai.bundle import ConfigParser, ckpt_export, verify_metadata, verify_net_
 from monai.data import load_net_with_metadata
 
 from networks import build_network
+from tests.bundle.conftest import TINY_RAYLIFT
 
 MODELS = ("x2ct_cnn", "single_view", "cnn2d", "raylift")
-
-RAYLIFT = {
-    "encoder_channels": [4, 4, 4, 4, 4],
-    "unet_channels": [4, 4, 4],
-    "head_channels": [4, 4],
-    "lift_channels": [4, 4, 4],
-}
 
 AROUND_RAYLIFT = {"train": ("augmented", "film_randomised", "more_views")}
 """Job -> overlays that are added to it where RayLift is run, each time with chest.json under it."""
@@ -31,7 +25,7 @@ SMALL = {"image_size": 64, "batch_size": 2, "max_epochs": 1, "discriminator_chan
 def small_network(model, tiny_overrides):
     """Overrides that make a model small; the 2DCNN has no widths to set."""
     if model == "raylift":
-        return {f"network_def::{key}": str(value) for key, value in RAYLIFT.items()}
+        return dict(TINY_RAYLIFT)
     return {} if model == "cnn2d" else dict(tiny_overrides)
 
 

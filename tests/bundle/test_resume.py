@@ -1,5 +1,6 @@
 """The documented training command, killed and resumed, ends with the weights it would have had."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import time
 import pytest
 import torch
 
-from tests.bundle.conftest import CONFIGS, ROOT, TINY
+from tests.bundle.conftest import CONFIGS, ROOT, TINY, TINY_RAYLIFT
 
 EPOCHS = 3
 
@@ -97,3 +98,36 @@ def test_a_case_that_vanishes_is_named_and_the_last_epoch_is_kept(tiny_cohort, t
     assert f"{gone}: there is no such file" in said[0]
     assert "Traceback" not in printed
     assert torch.load(out / "resume.pt", weights_only=True)["epoch"] >= 1
+
+
+@pytest.mark.slow
+def test_a_run_begins_with_the_weights_of_a_model_of_another_size(tiny_cohort, tmp_path):
+    names = ("train", "chest", "raylift", "finetune")
+    small = {**TINY_RAYLIFT, "image_size": 64, "max_epochs": 1}
+
+    def run(configs, folder, **options):
+        files = str([str(CONFIGS / f"{name}.json") for name in configs])
+        options = {"dataset_dir": tiny_cohort, "output_dir": folder, "ckpt_dir": folder,
+                   "bundle_root": ROOT / "bundle", **small, **options}  # fmt: skip
+        flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+        command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", files, *flags]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    first, second = tmp_path / "first" / "model.pt", tmp_path / "second" / "model.pt"
+    assert run(names[:3], first.parent, image_size=32).returncode == 0
+    record = json.loads(first.with_suffix(".json").read_text())
+    first.with_suffix(".json").write_text(json.dumps({**record, "patients": [*record["patients"], "0" * 16]}))
+
+    done = run(names, second.parent, initial_model=first, learning_rate=0)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ours, theirs = (torch.load(file, weights_only=True) for file in (second, first))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    found = json.loads(second.with_suffix(".json").read_text())
+    assert found["network"]["arguments"]["image_size"] == 64
+    assert found["patients"] == sorted([*record["patients"], "0" * 16])
+    digest = hashlib.sha256(first.read_bytes()).hexdigest()
+    assert found["initial_model"] == {"checkpoint": "model.pt", "sha256": digest}
+
+    missing = run(names, tmp_path / "third", initial_model=tmp_path / "none.pt")
+    assert missing.returncode != 0
+    assert f"{tmp_path}/none.pt: there is no model yet" in missing.stderr

@@ -61,7 +61,8 @@ class Critic(nn.Module):
         return self.layers(x)
 
 
-def make_run(folder, mode="latest", seed=0, max_epochs=EPOCHS, width=16, pool=True, precision="fp32", settings=None):
+def make_run(folder, mode="latest", seed=0, max_epochs=EPOCHS, width=16, pool=True, precision="fp32", settings=None,
+             initial_model=None):  # fmt: skip
     """All that train.json wires, small."""
     torch.manual_seed(seed)
     network, critic = Tiny(width), Critic()
@@ -89,7 +90,9 @@ def make_run(folder, mode="latest", seed=0, max_epochs=EPOCHS, width=16, pool=Tr
         ema=ema,
         precision=precision,
         train_handlers=[EpochSeeds(seed, sampler), mean, RunRecorder(folder, ema.module, {}, saver)],
-        resume=Resume(folder, settings or {"seed": seed}, mode, {"saver": saver, "mean_volume": mean}),
+        resume=Resume(
+            folder, settings or {"seed": seed}, mode, {"saver": saver, "mean_volume": mean}, initial_model=initial_model
+        ),
     )
 
 
@@ -176,6 +179,28 @@ def test_a_broken_file_is_passed_over_for_the_one_before(tmp_path, uninterrupted
     os.truncate(tmp_path / "resume.pt", 1000)
     train(tmp_path)
     assert_same(tmp_path, uninterrupted)
+
+
+def test_a_run_may_begin_with_the_weights_of_a_model(tmp_path):
+    train(tmp_path / "first")
+    first = weights(tmp_path / "first")
+    options = {"seed": 1, "initial_model": tmp_path / "first" / "model_final.pt"}
+    trainer = make_run(tmp_path / "second", **options)
+    assert trainer.resume.restore(trainer)
+    for module in (trainer.network, trainer.parts["ema"].module):
+        assert all(torch.equal(value, first[name]) for name, value in module.state_dict().items())
+    train(tmp_path / "second", at_the_nth_rename(5), **options)
+    train(tmp_path / "second", **options)  # goes on, and does not begin again
+    train(tmp_path / "third", **options)
+    assert_same(tmp_path / "second", weights(tmp_path / "third"))
+    assert not any(torch.equal(first[name], value) for name, value in weights(tmp_path / "second").items())
+
+
+def test_weights_of_another_network_are_refused_before_training(tmp_path):
+    train(tmp_path / "first")
+    trainer = make_run(tmp_path / "second", width=8, initial_model=tmp_path / "first" / "model_final.pt")
+    with pytest.raises(InputError, match=r"model_final.pt: .* has the shape .* this network needs"):
+        trainer.run()
 
 
 @pytest.mark.parametrize(
