@@ -15,6 +15,8 @@ from .film_reference import make_reference
 from .phantoms import write_phantoms
 from .split import FOLDS, split_cohort
 
+_REFERENCE = str(REFERENCE_FILE)
+
 
 def phantom(folder: str, cases: int = 40, seed: int = 0, size: int = 128) -> None:
     """Write a cohort of procedural thorax phantoms.
@@ -62,7 +64,7 @@ def split(
         print(f"  {fold:<11} cases: {len(seen):<5} patients: {len(set(seen))}")
 
 
-def reference(folder: str, output: str = str(REFERENCE_FILE)) -> None:
+def reference(folder: str, output: str = _REFERENCE) -> None:
     """Measure in DRRs where the lungs are, what the mean thorax looks like and how its tones are distributed.
 
     Args:

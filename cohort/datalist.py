@@ -70,7 +70,7 @@ def _read_cases(path: Path) -> list[dict[str, str]]:
         cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
         complete = all(isinstance(case[entry], str) for case in cases for entry in ("case", "patient", "ct", "fold"))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is not a manifest ({error!r}); write it with: python -m cohort split") from error
+        raise InputError(f"{path}: is no manifest ({error!r}); write it with: python -m cohort split") from error
     if not complete:
         raise InputError(f"{path}: case, patient, ct and fold must be text; write it with: python -m cohort split")
     names = [case["case"] for case in cases]

@@ -1,5 +1,6 @@
 """Write results to files, each marked as computed."""
 
+from .archive import write_archive as write_archive
 from .nifti import write_nifti as write_nifti
 from .radiographs import new_uid as new_uid
 from .radiographs import write_dicom_radiograph as write_dicom_radiograph

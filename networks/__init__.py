@@ -1,9 +1,11 @@
 """Networks by name, models with their records, and the conversion of the authors' weights."""
 
+from .checkpoint import PRIVATE_ENTRIES as PRIVATE_ENTRIES
 from .checkpoint import describe_model as describe_model
 from .checkpoint import load as load
 from .checkpoint import make_record as make_record
 from .checkpoint import mean_path as mean_path
+from .checkpoint import network_for as network_for
 from .checkpoint import read_mean_volume as read_mean_volume
 from .checkpoint import read_record as read_record
 from .checkpoint import read_weights as read_weights

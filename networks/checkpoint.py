@@ -108,7 +108,7 @@ def read_record(checkpoint: FilePath) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is not JSON ({error}); restore the record that belongs to the model") from error
     try:
-        record["network"]["name"], dict(record["network"]["arguments"])
+        _ = record["network"]["name"], dict(record["network"]["arguments"])
         record = _in_present_form(record)
         if "acquisition" in record:
             Acquisition.from_record(record["acquisition"])
@@ -156,6 +156,28 @@ def load(
             raise InputError(f"{record_path(file)}: names a network that cannot be made: {error}") from error
     _fill(network, file, weights)
     return network.eval(), record
+
+
+def network_for(checkpoint: FilePath, name: str, **arguments: Any) -> nn.Module:
+    """Build the network of a config, refusing one that the record of the model does not name.
+
+    Without this, `monai.bundle.load` would fill what fits and return a network that is not trained.
+
+    Args:
+        checkpoint: the model file; where there is none with a record, any network is built.
+        name: as in `build_network`.
+        **arguments: as in `build_network`.
+
+    Returns:
+        The network, not yet trained.
+
+    Raises:
+        InputError: as in `build_network`, and where the record names another network.
+    """
+    network = build_network(name, **arguments)
+    if record_path(checkpoint).is_file():
+        _refuse_differences(Path(checkpoint), read_record(checkpoint), json.loads(to_json({"network": network.spec})))
+    return network
 
 
 def start_from(network: nn.Module, checkpoint: FilePath) -> None:

@@ -18,6 +18,7 @@ from .raycast import RandRayCastDRR as RandRayCastDRR
 from .raycast import RandRayCastDRRd as RandRayCastDRRd
 from .raycast import RayCastDRR as RayCastDRR
 from .raycast import RayCastDRRd as RayCastDRRd
+from .served import DescribeResultd as DescribeResultd
 from .style import StyleTransfer as StyleTransfer
 from .style import StyleTransferd as StyleTransferd
 from .volume import ReadVolume as ReadVolume

@@ -17,6 +17,7 @@ from .field_of_view import MatchFieldOfViewd
 from .hounsfield import HUWindowd, UnitToHUd
 from .radiograph import ReadRadiographd
 from .raycast import RayCastDRRd
+from .served import DescribeResultd
 from .style import StyleTransferd
 from .volume import ReadVolumed, ResampleToGridd
 
@@ -61,12 +62,16 @@ def case_transforms(
     )
 
 
-def prediction_transforms(window: Sequence[float] = HU_WINDOW, update: Any = None) -> Compose:
-    """Return the transforms of a predicted volume: `AgreeWithFilmsd`, where there is an update, and `UnitToHUd`.
+def prediction_transforms(
+    window: Sequence[float] = HU_WINDOW, update: Any = None, record: Mapping[str, Any] | None = None
+) -> Compose:
+    """Return the transforms of a predicted volume: `AgreeWithFilmsd`, `UnitToHUd` and `DescribeResultd`.
 
     Args:
         window: (low, high) in HU that was [0, 1].
         update: a `networks.ConsistencyUpdate`; None leaves volumes as they were predicted.
+        record: what made the volumes, as `networks.describe_model` returns it; None neither rounds nor describes them,
+            which measuring them does not need.
 
     Returns:
         Transforms of one item of an evaluator's output; every volume and expected error in it is in HU afterwards.
@@ -77,7 +82,8 @@ def prediction_transforms(window: Sequence[float] = HU_WINDOW, update: Any = Non
     width = float(window[1]) - float(window[0])
     # `factor` is what MONAI multiplies by less 1.
     error = ScaleIntensityd(Keys.EXPECTED_ERROR.value, None, None, factor=width - 1, allow_missing_keys=True)
-    return Compose([*agree, to_hu, error])
+    described = [] if record is None else [DescribeResultd(Keys.PRED.value, record)]
+    return Compose([*agree, to_hu, error, *described])
 
 
 def film_transforms(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 from monai.data import MetaTensor
+from monai.transforms import Compose
 
 from conventions import HU_WINDOW, Keys
 from drr import PRESETS, VolumeGrid
@@ -198,20 +199,34 @@ def monai_label_item(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["list", "two planes"])
-def test_an_item_of_monai_label_passes(root, demo_config, tiny_overrides, tmp_path, kind):
-    """As BundleInferTask does it: preprocessing, inferer on `image[None]`, `pred`, postprocessing."""
+def test_an_item_of_monai_label_passes(root, demo_config, tiny_run, tiny_overrides, tmp_path, kind):
+    """As BundleInferTask does it: a list of steps, each from its section; a Compose is taken apart, all else iterated."""
     parser = ConfigParser()
     parser.read_config(demo_config("inference"))
-    parser.update({"bundle_root": str(root / "bundle"), "output_dir": str(tmp_path / "out"), **tiny_overrides})
-    item, planes = monai_label_item(tmp_path, kind)
-    data = parser.get_parsed_content("preprocessing")(item)
+    folders = {"bundle_root": str(root / "bundle"), "ckpt_dir": str(tiny_run.out / "models")}
+    parser.update({**folders, "output_dir": str(tmp_path / "out"), **tiny_overrides})
+    data, planes = monai_label_item(tmp_path, kind)
+    steps = {}
+    for section in ("preprocessing", "postprocessing"):
+        found = parser.get_parsed_content(section)
+        steps[section] = list(found.transforms if isinstance(found, Compose) else found)
+    for step in steps["preprocessing"]:
+        data = step(data)
     assert isinstance(data["image"], MetaTensor)
     np.testing.assert_allclose(data["image"].numpy(), planes, atol=1e-4)
     network = parser.get_parsed_content("network_def").eval()
     with torch.no_grad():
         data[Keys.PRED] = parser.get_parsed_content("inferer")(data["image"][None], network)[0]
-    data = parser.get_parsed_content("postprocessing")(data)
+    for step in steps["postprocessing"]:
+        data = step(data)
     grid = VolumeGrid((64, 64, 64), 5.0)
     np.testing.assert_allclose(data["pred"].affine.numpy(), grid.affine())
     assert tuple(data["image"].meta["spatial_shape"]) == grid.shape
     assert HU_WINDOW[0] <= float(data["pred"].min()) <= float(data["pred"].max()) <= HU_WINDOW[1]
+    assert torch.equal(data["pred"], data["pred"].trunc())  # its writer cuts fractions off
+    said = json.loads(json.dumps(data["result"]))
+    assert said["synthetic"] is True
+    assert "not a measurement" in said["statement"]
+    assert said["model"]["network"]["name"] == "x2ct_biplanar"
+    assert [film["view"] for film in said["radiographs"]] == ["pa", "lateral"]
+    assert isinstance(said["doubts"], list)
