@@ -25,7 +25,7 @@ class Keys(StrEnum):
     LINE_INTEGRALS = "line_integrals"
     """Line integrals of the films, of the predicted and of the updated volume (B, 3, views, rows, columns)."""
     RESULT = "result"
-    """Plain data on a predicted volume for whoever is served it, as `transforms.DescribeResultd` makes it."""
+    """Plain data that a server returns with a predicted volume, as `transforms.DescribeResultd` makes it."""
     MEAN_VOLUME = "mean_volume"
     """Mean of the training volumes, the prediction of a model that ignores its input (B, 1, D, H, W)."""
     OTHER_IMAGE = "other_image"

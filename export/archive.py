@@ -211,7 +211,7 @@ def _dump(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def _list_large_files(folder: Path) -> None:
-    """List what the model zoo keeps elsewhere; its address is left for whoever puts it there."""
+    """List what the model zoo keeps elsewhere; its address is left empty."""
     large = [file for file in sorted((folder / "models").iterdir()) if file.stat().st_size > LARGE_MB * 10**6]
     if not large:
         return

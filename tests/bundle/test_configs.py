@@ -200,7 +200,7 @@ def monai_label_item(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["list", "two planes"])
 def test_an_item_of_monai_label_passes(root, demo_config, tiny_run, tiny_overrides, tmp_path, kind):
-    """As BundleInferTask does it: a list of steps, each from its section; a Compose is taken apart, all else iterated."""
+    """As BundleInferTask does it: a section is a list of steps; a Compose is taken apart, all else iterated."""
     parser = ConfigParser()
     parser.read_config(demo_config("inference"))
     folders = {"bundle_root": str(root / "bundle"), "ckpt_dir": str(tiny_run.out / "models")}
