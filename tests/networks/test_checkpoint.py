@@ -15,9 +15,11 @@ from networks import (
     load,
     make_record,
     mean_path,
+    network_for,
     read_mean_volume,
     read_record,
     record_path,
+    start_from,
     write_record,
 )
 from storage import write_tensors
@@ -345,3 +347,21 @@ def test_a_network_for_any_views_is_not_bound_to_those_it_was_trained_with(tmp_p
 def test_a_network_of_two_views_is_bound_to_them(model):
     with pytest.raises(InputError, match="trained with views"):
         load(model, {"acquisition": CHEST.replace(view_names=["lateral", "pa"]).record()})
+
+
+def test_a_config_of_another_network_is_refused_before_weights_are_loaded(model, tmp_path):
+    """MONAI's `load` would fill the tensors that fit, and keep the others as they are."""
+    assert network_for(model, "replicate_unet", **ARGUMENTS).spec == build_network("replicate_unet", **ARGUMENTS).spec
+    with pytest.raises(InputError, match=r"model\.pt: was trained with network arguments channels \[4, 8\], this run"):
+        network_for(model, "replicate_unet", **{**ARGUMENTS, "channels": [8, 8]})
+    with pytest.raises(InputError, match=r"was trained with network name 'replicate_unet', this run asks for 'cnn2d'"):
+        network_for(model, "cnn2d", image_size=64)
+    assert network_for(tmp_path / "none.pt", "cnn2d", image_size=64).spec["name"] == "cnn2d"
+
+
+def test_a_network_begins_with_the_weights_of_a_model(model, network):
+    other = build_network("replicate_unet", **ARGUMENTS)
+    start_from(other, model)
+    assert_same_weights(other, network)
+    with pytest.raises(InputError, match=r"model\.pt: .* has the shape"):
+        start_from(build_network("replicate_unet", image_size=64, channels=[8, 16]), model)
