@@ -36,13 +36,15 @@ from typing import Any
 import fire
 import numpy as np
 import torch
+from monai.engines.utils import PrepareBatchExtraInput
 from scipy import ndimage
 from torch.nn.functional import avg_pool3d, interpolate
 
 from benchmarks.options import names
 from benchmarks.report import replace_section
-from conventions import InputError, hu_to_unit, report_input_errors, unit_to_hu
-from drr import Acquisition, geometry_tensor, hu_to_mu, perturb_geometry, project, to_film
+from cohort.phantoms import write_phantoms
+from conventions import InputError, Keys, hu_to_unit, report_input_errors, unit_to_hu
+from drr import Acquisition, geometry_tensor, hu_to_mu, perturb_geometry, preset, project, to_film
 from metrics import mae, psnr, ssim
 from networks import ConsistencyUpdate, load
 from readers import lung_mask
@@ -82,6 +84,8 @@ class Rung:
         options: further options of the command.
         after: configs after augmented.json.
         share: share of the budget.
+        parallel: whether the network is given parallel rays over the same field in place of the true ones.
+        phantoms: procedural phantoms that are trained on as well; the CTs then come as often as they do.
         start: rung from whose weights this one begins, and whose CPU seconds count for it.
     """
 
@@ -92,12 +96,23 @@ class Rung:
     after: tuple[str, ...] = ()
     share: float = 1.0
     start: str | None = None
+    parallel: bool = False
+    phantoms: int = 0
 
 
 _OURS = {"_requires_": "@repo_path"}
+_PARALLEL = {"_target_": "benchmarks.ladder.ParallelRays"}
 
 _STEADY = {"learning_rate": 5e-4, "clip_norm": 5.0}
 """What keeps the X2CT networks from spikes in a run that is longer than the demo's."""
+
+
+def _part(title: str, options: Mapping[str, Any] | None = None, **more: Any) -> Rung:
+    """Describe RayLift at 64^3 with one part changed."""
+    return Rung(
+        f"RayLift, 64^3, {title}", ("raylift",), 0.65, {"image_size": 64, **(options or {})}, share=1 / 3, **more
+    )
+
 
 RUNGS = {
     "replicate_unet": Rung(
@@ -129,19 +144,19 @@ RUNGS = {
         "RayLift, 64^3, then 128^3 from one to four views", ("raylift",), 6.0, after=("more_views",), start="raylift_64"
     ),
     "raylift_128": Rung("RayLift, 128^3 from the start", ("raylift",), 5.0),
-    "raylift_64_seed1": Rung(
-        "RayLift, 64^3, another seed", ("raylift",), 0.65, {"image_size": 64, "seed": 1}, share=1 / 3
-    ),
+    "raylift_64_seed1": _part("another seed", {"seed": 1}),
     "raylift_seed1": Rung(
         "RayLift, 64^3, then 128^3, another seed", ("raylift",), 5.0, {"seed": 1}, start="raylift_64_seed1"
     ),
-    "raylift_64_centre": Rung(
-        "RayLift, 64^3, CTs laid by the scan's centre",
-        ("raylift",),
-        0.65,
-        {"image_size": 64, "anchor": "centre"},
-        share=1 / 3,
+    "raylift_64_centre": _part("CTs laid by the scan's centre", {"anchor": "centre"}),
+    "raylift_64_parallel": _part(
+        "parallel rays",
+        {"train::trainer::prepare_batch": _PARALLEL, "validate::evaluator::prepare_batch": _PARALLEL},
+        parallel=True,
     ),
+    "raylift_64_thin": _part("4 channels of 2-D features", {"network_def::encoder_channels": "[4, 4, 4, 4, 4]"}),
+    "raylift_64_phantoms": _part("60 phantoms as well", phantoms=60),
+    "raylift_64_l2": _part("squared error", {"loss::terms::reconstruction::loss": {"_target_": "torch.nn.MSELoss"}}),
 }
 """Rungs by name."""
 
@@ -179,21 +194,24 @@ def _train_one(name: str, rung: Rung, cases: Mapping[str, Path], folder: Path, c
     folder.mkdir(parents=True, exist_ok=True)
     training = [case for case in cases if case not in VALIDATION]
     manifest = folder / "manifest.json"
+    repeats = max(1, round(rung.phantoms / len(training)))
+    made = write_phantoms(folder / "phantoms", rung.phantoms, size=128) if rung.phantoms else []
     entries = [
-        {"case": case, "patient": case, "ct": os.path.relpath(path, folder),
+        {"case": f"{case}__{number}" if number else case, "patient": case, "ct": os.path.relpath(path, folder),
          "fold": "validation" if case in VALIDATION else "train"}
-        for case, path in cases.items()
+        for case, path in (*cases.items(), *((file.name.removesuffix(".nii.gz"), file) for file in made))
+        for number in range(repeats if case in training else 1)
     ]  # fmt: skip
     write_json(manifest, {"version": 1, "seed": 0, "cases": entries})
-    spent, made, begin = 0, 0, {}
+    spent, earlier_steps, begin = 0, 0, {}
     if rung.start is not None:
         first = folder.parent / rung.start
         if not (first / "done.json").exists():
             raise InputError(f"{name}: begins with the weights of {rung.start}; train that rung first")
         earlier = json.loads((first / "done.json").read_text())
-        spent, made = earlier["cpu_seconds"], earlier["steps"]
+        spent, earlier_steps = earlier["cpu_seconds"], earlier["steps"]
         begin = {"initial_model": first / "model.pt"}
-    steps_per_epoch = -(-len(training) // 2)
+    steps_per_epoch = -(-sum(entry["fold"] == "train" for entry in entries) // 2)
     epochs = max(2, round((cpu_seconds * rung.share - spent) / rung.cost / steps_per_epoch))
     parts = ["train", "chest", *rung.overlays, "augmented", *rung.after, *(["finetune"] if begin else [])]
     options = {
@@ -214,14 +232,30 @@ def _train_one(name: str, rung: Rung, cases: Mapping[str, Path], folder: Path, c
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if code != 0:
         raise InputError(f"{name}: training ended with an error; see {folder / 'log.txt'}")
-    write_json(
-        done,
-        {"cpu_seconds": round(used) + spent, "steps": epochs * steps_per_epoch + made, "training_cts": len(training)},
-    )
+    steps = epochs * steps_per_epoch + earlier_steps
+    write_json(done, {"cpu_seconds": round(used) + spent, "steps": steps, "training_cts": len(training)})
 
 
 def _as_option(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+class ParallelRays(PrepareBatchExtraInput):
+    """Prepare a batch with the geometry of parallel rays over the field of a chest film, which it is not."""
+
+    def __init__(self) -> None:
+        super().__init__({"geometry": Keys.GEOMETRY.value})
+
+    def __call__(self, batchdata: Any, device: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
+        """Prepare it as the trainer does by default, with another geometry."""
+        image, label, args, extra = super().__call__(batchdata, device, non_blocking, **kwargs)
+        parallel = parallel_geometry(image.shape[-1]).to(image)
+        return image, label, args, {**extra, "geometry": parallel.expand(len(image), -1, -1, -1)}
+
+
+def parallel_geometry(pixels: int) -> torch.Tensor:
+    """Return PA and lateral with parallel rays: (1, 2, 4, 3) in mm, LPS."""
+    return geometry_tensor(preset("chest", (pixels, pixels), ["parallel_pa", "parallel_lateral"]))
 
 
 @dataclass(frozen=True)
@@ -255,6 +289,8 @@ def predict(network: torch.nn.Module, size: int, patient: Patient, image: torch.
     beams = geometry_tensor(FULL.views) if geometry is None else geometry
     if factor > 1:
         beams = torch.cat([beams[:, :, :2], beams[:, :, 2:] * factor], 2)
+    if getattr(network, "given_parallel_rays", False):
+        beams = parallel_geometry(shown.shape[-1])
     with torch.no_grad():
         volume = network(shown, geometry=beams).clip(0, 1)
     return interpolate(volume, patient.volume.shape[2:], mode="trilinear") if size != 128 else volume
@@ -376,6 +412,7 @@ def _measure_rung(
     network, record = load(folder / name / "model.pt")
     acquisition = Acquisition.from_record(record["acquisition"])
     size = acquisition.grid.shape[0]
+    network.given_parallel_rays = rung.parallel
     if acquisition.anchor != FULL.anchor:
         full = FULL.replace(anchor=acquisition.anchor)
         patients, update = [read_patient(case, cases[case], full) for case in VALIDATION], ConsistencyUpdate(full)
