@@ -143,6 +143,15 @@ RUNGS = {
     "raylift_views": Rung(
         "RayLift, 64^3, then 128^3 from one to four views", ("raylift",), 6.0, after=("more_views",), start="raylift_64"
     ),
+    "raylift_64_films": Rung(
+        "RayLift, 64^3, then 64^3 on random films and 60 phantoms as well",
+        ("raylift",),
+        0.75,
+        {"image_size": 64},
+        after=("film_randomised",),
+        start="raylift_64",
+        phantoms=60,
+    ),
     "raylift_128": Rung("RayLift, 128^3 from the start", ("raylift",), 5.0),
     "raylift_64_seed1": _part("another seed", {"seed": 1}),
     "raylift_seed1": Rung(

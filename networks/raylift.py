@@ -428,7 +428,8 @@ class Norm(nn.GroupNorm):
         # With channels last, PyTorch's norm is off by 6e-6 at 32^3 and by 2e-4 at 64^3 on a CPU.
         if x.ndim == 5 and x[0, 0].numel() > self.most_voxels:
             x = group_norm(x.contiguous(), self.num_groups, self.weight, self.bias, self.eps)
-            return x.contiguous(memory_format=torch.channels_last_3d)
+            # As `memory_format=torch.channels_last_3d` does, which ONNX has no word for.
+            return x.permute(0, 2, 3, 4, 1).contiguous().permute(0, 4, 1, 2, 3)
         return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
