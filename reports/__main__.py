@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
 from cohort import load_datalist, patient_keys
-from conventions import report_input_errors
+from conventions import run_command
 from engines import StyleEvaluator
 from losses import GradientCorrelationLoss
 from metrics import embedding as make_embedding
@@ -35,7 +33,7 @@ def summary(folder: str, *others: str) -> None:
         folder: the output_dir of the evaluation.
         others: those of others on the same cases, which are compared with it in one table.
     """
-    print(comparison_table([str(folder), *map(str, others)]) if others else summary_table(str(folder)))
+    print(comparison_table([folder, *others]) if others else summary_table(folder))
 
 
 def style(
@@ -120,9 +118,7 @@ def _words(value: Sequence[str] | str) -> list[str]:
 
 
 if __name__ == "__main__":
-    report_input_errors()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = sys.argv[1:]
     if words[:1] == ["style"] and "--help" in words:
         words = ["style", "--", "--help"]  # `style` takes any option, so fire would take --help for one
-    fire.Fire({"summary": summary, "style": style}, command=words, name="reports")
+    run_command({"summary": summary, "style": style}, "reports", words)

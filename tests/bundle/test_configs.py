@@ -83,6 +83,7 @@ def test_jobs_agree_on_what_they_share(root):
     configs = {name: read(root, name) for name in (*JOBS, "train_cyclegan")}
     own = {"_desc_", "imports", "output_dir", "ckpt_dir", "dataset_dir", "manifest", "start", "train", "run", "dataset"}
     own |= {"handlers", "evaluator", "dataloader", "postprocessing", "preprocessing", "model", "optimizer"}
+    own |= {"initialize"}
     of_translators = {"max_epochs", "batch_size", "network_def", "discriminator_def", "training", "acquisition"}
     for name, config in configs.items():
         for other, second in configs.items():
