@@ -98,9 +98,12 @@ def _words(value: Any) -> list[str]:
 
 def _numbers(name: str, value: Any) -> list[float]:
     try:
-        return [float(word) for word in _words(value)]
-    except ValueError as error:
-        raise InputError(f"--{name} must be numbers, separated by commas, got {value!r}") from error
+        numbers = [float(word) for word in _words(value)]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise InputError(f"--{name} must be numbers, separated by commas, got {value!r}")
+    return numbers
 
 
 def _whole_scan(scan: MetaTensor, spacing: float | None) -> VolumeGrid:
@@ -113,7 +116,7 @@ def _whole_scan(scan: MetaTensor, spacing: float | None) -> VolumeGrid:
         if not side > 0:
             raise InputError(f"--spacing must be positive, got {spacing!r}")
     x, y, z = np.abs(steps) @ np.array(scan.shape[1:])
-    return VolumeGrid([math.ceil(extent / side - 1e-3) for extent in (z, y, x)], side)
+    return VolumeGrid([np.ceil(extent / side - 1e-3) for extent in (z, y, x)], side)
 
 
 def _centre_lps(volume_hu: MetaTensor) -> np.ndarray:

@@ -102,9 +102,11 @@ def test_configs_stay_readable():
     assert sum(size_of(name)[0] for name in SIZED) <= 1300
 
 
-@pytest.mark.parametrize(("name", "kind"), JOBS.items())
+@pytest.mark.parametrize(("name", "kind"), [*JOBS.items(), ("inference without films", "infer")])
 def test_no_property_is_missing(root, name, kind, demo_config, tiny_cohort, tiny_overrides, tmp_path):
     data = {"pa": "a.png", "lateral": "b.png"} if name == "inference" else {"dataset_dir": str(tiny_cohort)}
+    if name == "inference without films":
+        name, data = "inference", {}
     workflow = ConfigWorkflow(
         config_file=demo_config(name),
         workflow_type=kind,
