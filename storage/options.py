@@ -57,7 +57,7 @@ def read_options() -> None:
     if workflow is None:
         return  # a single component, as for MONAI Label
     configs = workflow.config_root_path
-    if configs.name == "configs" and str(workflow.parser["bundle_root"]).startswith("$"):
+    if configs.name == "configs" and str(workflow.parser.get("bundle_root")).startswith("$"):
         typed["bundle_root"] = str(configs.parent)
     keep_text(workflow.parser, typed)
     arguments = _read(Path(typed.get("args_file") or ""))

@@ -1,4 +1,3 @@
-import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 
@@ -17,10 +16,11 @@ def header(path, study, view):
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
     meta.MediaStorageSOPInstanceUID = "1.2.3"
     meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    encoding = {"is_implicit_VR": False, "is_little_endian": True}
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128, **encoding)
     dataset.StudyInstanceUID, dataset.ViewPosition = study, view
     dataset.PatientName = "Muster^Erika"
-    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    dataset.save_as(path)
 
 
 def of(items):
