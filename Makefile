@@ -4,6 +4,11 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
+# A second environment, of the oldest supported releases and without python-gdcm; with Python 3.12 where it is present,
+# unless PYTHON is given.
+MATRIX ?= .venv-matrix
+MATRIX_PYTHON = $(if $(filter command environment,$(origin PYTHON)),$(PYTHON),$(shell for p in python3.12 $(PYTHON); do \
+	$$p -c '' >/dev/null 2>&1 && echo $$p && break; done))
 # Where pip finds torch: empty takes PyPI's build (CUDA on Linux); https://download.pytorch.org/whl/cpu is smaller.
 TORCH_INDEX ?=
 
@@ -32,15 +37,15 @@ demo: export MALLOC_MMAP_MAX_ = 0
 demo: export MALLOC_TRIM_THRESHOLD_ = 100000000000
 demo: export MALLOC_TOP_PAD_ = 268435456
 # Threads that wait should not keep others from working.
-demo test test-all: export OMP_WAIT_POLICY = PASSIVE
+demo test test-all test-matrix: export OMP_WAIT_POLICY = PASSIVE
 # Tests run in several processes of one thread each; the tests of a file stay in one process.
 JOBS ?= 2
-PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
-test test-all: export OMP_NUM_THREADS = 1
+PYTEST = python -m pytest --numprocesses $(JOBS) --dist loadfile
+test test-all test-matrix: export OMP_NUM_THREADS = 1
 # MONAI repeats its security notice at every start; the configs here are the project's own.
 demo: export PYTHONWARNINGS = ignore::UserWarning
 
-.PHONY: env demo test test-all lint clean
+.PHONY: env demo test test-all test-matrix lint clean
 
 env: $(BIN)/.complete
 
@@ -81,10 +86,23 @@ endif
 	@echo "pictures of both in $(OUTPUT)/*/cases, the CT from two radiographs in $(OUTPUT)/inference"
 
 test: env
-	$(PYTEST) -m "not slow"
+	$(BIN)/$(PYTEST) -m "not slow"
 
 test-all: env
-	$(PYTEST)
+	$(BIN)/$(PYTEST)
+
+test-matrix: $(MATRIX)/.complete
+	$(MATRIX)/bin/$(PYTEST) -m "not slow"
+
+$(MATRIX)/.complete: constraints.txt pyproject.toml
+	@test -n "$(MATRIX_PYTHON)" || { echo "This project needs Python 3.11 or 3.12: name one with PYTHON=..."; exit 1; }
+	@echo "Making the environment in $(MATRIX) with $(MATRIX_PYTHON), numpy 1.26, pydicom 2.4 and no python-gdcm ..."
+	@$(MATRIX_PYTHON) -m venv $(MATRIX)
+	@grep -Ev '^(numpy|pydicom|python-gdcm)==' constraints.txt >$(MATRIX)/constraints.txt
+	@$(MATRIX)/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+		--constraint $(MATRIX)/constraints.txt "numpy==1.26.*" "pydicom==2.4.*" --editable ".[dev]"
+	@$(MATRIX)/bin/python -m pip uninstall --quiet --yes python-gdcm
+	@touch $@
 
 lint: env
 	$(BIN)/ruff check .
@@ -92,4 +110,4 @@ lint: env
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(MATRIX)

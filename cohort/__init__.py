@@ -25,3 +25,4 @@ from .unpaired import UnpairedDataset as UnpairedDataset
 from .unpaired import UnpairedSampler as UnpairedSampler
 from .unpaired import find_films as find_films
 from .unpaired import prepared_films as prepared_films
+from .unpaired import view_of as view_of

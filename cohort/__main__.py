@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 
-import fire
-
-from conventions import report_input_errors
+from conventions import run_command
 from readers import REFERENCE_FILE
-from storage import set_aside
 
 from .film_reference import make_reference
 from .phantoms import write_phantoms
@@ -27,7 +23,7 @@ def phantom(folder: str, cases: int = 40, seed: int = 0, size: int = 128) -> Non
         seed: seed of the first phantom; the others count up from it.
         size: voxels per side of the 320 mm cube.
     """
-    files = write_phantoms(str(folder), cases, seed, size)
+    files = write_phantoms(folder, cases, seed, size)
     print(f"{len(files)} phantoms in {folder}")
 
 
@@ -49,14 +45,7 @@ def split(
         seed: seed of the random split.
         patients: JSON file with an object {patient: [file names]}; by default patients are recognised by file name.
     """
-    manifest = split_cohort(
-        str(folder),
-        None if output is None else str(output),
-        test,
-        validation,
-        seed,
-        None if patients is None else str(patients),
-    )
+    manifest = split_cohort(folder, output, test, validation, seed, patients)
     cases = json.loads(manifest.read_text(encoding="utf-8"))["cases"]
     print(manifest)
     for fold in FOLDS:
@@ -71,11 +60,8 @@ def reference(folder: str, output: str = _REFERENCE) -> None:
         folder: folder of whole-chest CTs in NIfTI format; takes 2 s per CT.
         output: JSON file to write; an existing one is renamed.
     """
-    set_aside(output)
     print(f"wrote {make_reference(folder, output)}")
 
 
 if __name__ == "__main__":
-    report_input_errors()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire({"phantom": phantom, "split": split, "reference": reference}, name="cohort")
+    run_command({"phantom": phantom, "split": split, "reference": reference}, "cohort")

@@ -19,13 +19,14 @@ from tqdm import tqdm
 from conventions import InputError, Keys, input_error_in
 from networks import read_mean_volume
 
+from .ready import NO_COHORT
 from .sampling import place_in_group
 from .split import FOLDS, MANIFEST_NAME
 
 logger = logging.getLogger("x2ct.cohort")
 
 
-def load_datalist(manifest: str | os.PathLike[str], fold: str) -> list[dict[str, str]]:
+def load_datalist(manifest: str | os.PathLike[str] | None, fold: str) -> list[dict[str, str]]:
     """Load the cases of one fold.
 
     Args:
@@ -36,9 +37,12 @@ def load_datalist(manifest: str | os.PathLike[str], fold: str) -> list[dict[str,
         Items {"label": path of the CT, "case": name, "patient": name}.
 
     Raises:
-        InputError: where the manifest is missing or invalid, the fold is empty or unknown, or a CT is missing.
+        InputError: where the manifest is not given, missing or invalid, the fold is empty or unknown, or a CT is
+            missing.
     """
-    path = Path(manifest)
+    if manifest in (None, ""):
+        raise InputError(NO_COHORT)
+    path = Path(str(manifest))
     if fold not in FOLDS:
         raise InputError(f"unknown fold {fold!r}: choose one of {', '.join(FOLDS)}")
     if not path.exists():

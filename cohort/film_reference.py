@@ -16,7 +16,7 @@ from monai.data import MetaTensor
 from conventions import InputError, View
 from drr import ANCHORS, CURVES, FILM_STYLES, PRESETS, Acquisition, VolumeGrid, hu_to_mu, preset, project, to_film
 from readers import NIFTI_SUFFIXES, QUANTILES, box_of_tones, crop_to_box, equalised, lung_mask, mask_box
-from storage import to_json, write_atomically
+from storage import set_aside, to_json, write_atomically
 from transforms import ReadVolume, ResampleToGrid
 
 logger = logging.getLogger("x2ct.films")
@@ -45,7 +45,7 @@ def make_reference(folder: str | os.PathLike[str], output: str | os.PathLike[str
 
     Args:
         folder: folder of NIfTI files.
-        output: JSON file to write.
+        output: JSON file to write; an existing one is renamed.
 
     Returns:
         The file written.
@@ -53,7 +53,7 @@ def make_reference(folder: str | os.PathLike[str], output: str | os.PathLike[str
     Raises:
         InputError: where no CT can be used.
     """
-    files = sorted(file for file in Path(folder).iterdir() if file.name.endswith(NIFTI_SUFFIXES))
+    files = sorted(file for file in Path(folder).glob("*") if file.name.endswith(NIFTI_SUFFIXES))
     cases = [case for case in map(_Case.read, files) if case is not None]
     if not cases:
         raise InputError(f"{folder}: holds no CT of a whole chest in NIfTI format; give a folder of them")
@@ -74,6 +74,7 @@ def make_reference(folder: str | os.PathLike[str], output: str | os.PathLike[str
         "tones": tones,
     }
     text = re.sub(r"\[([-\d.,\s]+)\]", lambda numbers: "[" + " ".join(numbers[1].split()) + "]", to_json(content))
+    set_aside(output)
     return write_atomically(output, lambda part: part.write_text(text, encoding="utf-8"))
 
 

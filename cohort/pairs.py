@@ -63,7 +63,7 @@ def radiograph_pairs(
         film is missing or there are several of one view.
 
     Raises:
-        InputError: where the folder does not exist or holds no radiographs, or a film of a single patient is missing.
+        InputError: where the folder does not exist or holds no radiographs.
     """
     wanted = tuple(View(view) for view in views)
     if folder is None:
@@ -71,10 +71,12 @@ def radiograph_pairs(
         missing = [view for view in wanted if given[view] in (None, "")]
         if missing == [View.LATERAL] and str(pa).lower().endswith((".nii", ".nii.gz")):
             return [{Keys.IMAGE: str(pa), Keys.CASE: str(case)}]
+        item: dict[str, Any] = {Keys.IMAGE: [str(given[v]) for v in wanted if v not in missing], Keys.CASE: str(case)}
         if missing:
             options = " and ".join(f"--{view} FILE" for view in missing)
-            raise InputError(f"this model reads {' and '.join(wanted)}: give {options} too, or --dataset_dir FOLDER")
-        return [{Keys.IMAGE: [str(given[view]) for view in wanted], Keys.CASE: str(case)}]
+            too = " too" if item[Keys.IMAGE] else ""
+            item[PROBLEM] = f"this model reads {' and '.join(wanted)}: give {options}{too}, or --dataset_dir FOLDER"
+        return [item]
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder; give --dataset_dir, a folder of radiographs")

@@ -15,46 +15,49 @@ from .split import MANIFEST_NAME, check_patients, split_cohort
 
 logger = logging.getLogger("x2ct.cohort")
 
+PHANTOM_FOLDER = "phantoms"
+"""Name that asks for phantoms: a folder of this name is made where there is none."""
+
+NO_COHORT = (
+    f"no cohort was given: give --dataset_dir FOLDER, a folder of CTs, or --dataset_dir {PHANTOM_FOLDER}, which makes "
+    "thorax phantoms in a folder of that name"
+)
+"""Sentence for a training or an evaluation without CTs."""
+
 
 def ready_manifest(
-    folder: str | os.PathLike[str],
-    patients: str | os.PathLike[str] | None = None,
-    phantom_folder: str | os.PathLike[str] | None = "output/cohort",
-    phantoms: int = 40,
+    folder: str | os.PathLike[str] | None, patients: str | os.PathLike[str] | None = None, phantoms: int = 40
 ) -> Path:
     """Return the manifest of a folder of CTs; if there is none, split the CTs by patient as `cohort split` does.
 
     With several processes, the first one writes and the others wait for it.
 
     Args:
-        folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), or a manifest.
+        folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), or a manifest; `PHANTOM_FOLDER` is made, of phantoms, if
+            it does not exist.
         patients: JSON file with an object {patient: [file names]}; by default patients are recognised by file name
             (`patient_of`). An existing manifest must agree with it.
-        phantom_folder: folder in which phantoms are made, if `folder` names it and it does not exist.
         phantoms: number of phantoms.
 
     Returns:
         The manifest.
 
     Raises:
-        InputError: where the folder does not exist, holds no CTs or too few patients, or cannot be written to, or its
-            manifest assigns a file to another patient than the list does.
+        InputError: where no folder is given, or it does not exist, holds no CTs or too few patients, or cannot be
+            written to, or its manifest assigns a file to another patient than the list does.
     """
+    if folder in (None, ""):
+        raise InputError(NO_COHORT)
     together = dist.is_available() and dist.is_initialized()
     if together and dist.get_rank() > 0:
         dist.barrier()  # until the first process is past the one below
-    manifest = _ready(Path(folder), patients, phantom_folder, phantoms)
+    manifest = _ready(Path(str(folder)), patients, phantoms)
     if together and dist.get_rank() == 0:
         dist.barrier()
     return manifest
 
 
-def _ready(
-    folder: Path,
-    patients: str | os.PathLike[str] | None,
-    phantom_folder: str | os.PathLike[str] | None,
-    phantoms: int,
-) -> Path:
+def _ready(folder: Path, patients: str | os.PathLike[str] | None, phantoms: int) -> Path:
     if folder.is_file():
         return folder
     manifest = folder / MANIFEST_NAME
@@ -63,10 +66,15 @@ def _ready(
             check_patients(manifest, patients)
         return manifest
     if not folder.is_dir():
-        if phantom_folder is None or folder != Path(phantom_folder):
+        if folder != Path(PHANTOM_FOLDER):
             raise InputError(f"{folder}: there is no such cohort; give --dataset_dir, a folder of CTs")
-        logger.info("no --dataset_dir was given: making %d thorax phantoms in %s", phantoms, folder)
+        logger.info("making %d thorax phantoms in %s", phantoms, folder.absolute())
         write_phantoms(folder, phantoms)
+    elif not os.access(folder, os.W_OK):
+        raise InputError(
+            f"{folder}: holds no {MANIFEST_NAME} and cannot be written to; write one elsewhere (python -m cohort split "
+            f"{folder} --output FILE) and give it by --manifest FILE"
+        )
     split_cohort(folder, patients=patients)
     by_name = "" if patients else ", recognised by file name"
     logger.info("split %s by patient%s; see %s", folder, by_name, manifest)

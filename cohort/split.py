@@ -128,7 +128,7 @@ def split_cohort(
         The manifest written.
 
     Raises:
-        InputError: where there are no cases, or too few patients for the folds.
+        InputError: where there are no cases, too few patients for the folds, or the manifest cannot be written.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError(f"seed must be an integer from 0 up, got {seed!r}")
@@ -149,6 +149,8 @@ def split_cohort(
 
     manifest = Path(output).resolve() if output is not None else root
     manifest = manifest / MANIFEST_NAME if manifest.is_dir() else manifest
+    if output is None and not os.access(root, os.W_OK):
+        raise InputError(f"{root}: cannot be written to; give --output FILE, a manifest in another folder")
     cases = [_entry(file, patient[file], fold.get(patient[file], "train"), manifest.parent) for file in files]
     set_aside(manifest)
     return write_json(manifest, {"version": 1, "seed": seed, "cases": cases})

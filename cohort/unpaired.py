@@ -22,6 +22,7 @@ from storage import read_tensors, to_json, write_tensors
 from transforms import MatchFieldOfView, ReadRadiograph
 
 from .pairs import SUFFIXES, VIEW_WORDS, files_below
+from .ready import NO_COHORT
 from .sampling import place_in_group
 
 logger = logging.getLogger("x2ct.cohort")
@@ -54,7 +55,7 @@ def view_of(file: Path) -> View:
 
 
 def find_films(
-    film_dir: str | os.PathLike[str] | None, dataset_dir: str | os.PathLike[str], image_size: int
+    film_dir: str | os.PathLike[str] | None, dataset_dir: str | os.PathLike[str] | None, image_size: int
 ) -> list[Path]:
     """Find the films to train a translator on, and check all input that can be checked without reading it.
 
@@ -67,8 +68,8 @@ def find_films(
         Files that may be films, sorted.
 
     Raises:
-        InputError: where the folder does not exist or holds fewer than two films, the two folders look swapped, or the
-            size does not fit a translator.
+        InputError: where a folder is not given or does not exist, there are fewer than two films, the two folders look
+            swapped, or the size does not fit a translator.
     """
     if image_size % SIDE_MULTIPLE or image_size < 32:
         raise InputError(
@@ -76,7 +77,9 @@ def find_films(
         )
     if film_dir in (None, ""):
         raise InputError("a translator learns from real films too: give --film_dir, a folder of radiographs")
-    folder, cohort = Path(str(film_dir)), Path(dataset_dir)
+    if dataset_dir in (None, ""):
+        raise InputError(NO_COHORT)
+    folder, cohort = Path(str(film_dir)), Path(str(dataset_dir))
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give --film_dir, a folder of radiographs")
     films = files_below(folder, FILM_SUFFIXES)

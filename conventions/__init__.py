@@ -1,5 +1,6 @@
 """Define what the whole project agrees on.
 
+commands     the commands of a package, `python -m PACKAGE`
 errors       the one error for bad input, and how a command ends on it
 hounsfield   Hounsfield units, the unit volume and the maps between them
 keys         keys of a batch
@@ -7,6 +8,7 @@ provenance   the mark of computed images, and how it is read again
 views        views, the axes of a volume and the permutations between them
 """
 
+from .commands import run_command as run_command
 from .errors import InputError as InputError
 from .errors import input_error_in as input_error_in
 from .errors import report_input_errors as report_input_errors

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 import numpy as np
 from monai.data import MetaTensor
 
-from conventions import DRR_STATEMENT, LPS_TO_RAS, InputError, report_input_errors
+from conventions import DRR_STATEMENT, LPS_TO_RAS, InputError, run_command
 from export import new_uid, write_dicom_radiograph, write_png16, write_radiograph_nifti
 from reports import draw_radiographs
 from storage import check_run, set_aside
@@ -75,21 +73,21 @@ def render(
         detector_shape=tuple(shape * 2 if len(shape) == 1 else shape),
         anchor="centre",
     )
-    check_run(device, [str(output)])
-    scan = ReadVolume()(Path(str(ct)))
+    check_run(device, [output])
+    scan = ReadVolume()(Path(ct))
     acquisition = acquisition.replace(grid=_whole_scan(scan, spacing))
     volume_hu = ResampleToGrid(acquisition)(scan)
     images = RayCastDRR(acquisition, device)(volume_hu).numpy()
     beams = dict(zip(names, acquisition.views, strict=True))
     made_by = {
-        "ct": Path(str(ct)).name,
+        "ct": Path(ct).name,
         "geometry": preset,
         "curve": curve,
         "film_style": film_style,
         "spacing_mm": acquisition.grid.spacing[0],
     }
-    _write(Path(str(output)), beams, images, _centre_lps(volume_hu), made_by)
-    print(f"{', '.join(beams)} in {output}; look at {Path(str(output)) / 'check.png'}")
+    _write(Path(output), beams, images, _centre_lps(volume_hu), made_by)
+    print(f"{', '.join(beams)} in {output}; look at {Path(output) / 'check.png'}")
 
 
 def _words(value: Any) -> list[str]:
@@ -100,9 +98,12 @@ def _words(value: Any) -> list[str]:
 
 def _numbers(name: str, value: Any) -> list[float]:
     try:
-        return [float(word) for word in _words(value)]
-    except ValueError as error:
-        raise InputError(f"--{name} must be numbers, separated by commas, got {value!r}") from error
+        numbers = [float(word) for word in _words(value)]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise InputError(f"--{name} must be numbers, separated by commas, got {value!r}")
+    return numbers
 
 
 def _whole_scan(scan: MetaTensor, spacing: float | None) -> VolumeGrid:
@@ -115,7 +116,7 @@ def _whole_scan(scan: MetaTensor, spacing: float | None) -> VolumeGrid:
         if not side > 0:
             raise InputError(f"--spacing must be positive, got {spacing!r}")
     x, y, z = np.abs(steps) @ np.array(scan.shape[1:])
-    return VolumeGrid([math.ceil(extent / side - 1e-3) for extent in (z, y, x)], side)
+    return VolumeGrid([np.ceil(extent / side - 1e-3) for extent in (z, y, x)], side)
 
 
 def _centre_lps(volume_hu: MetaTensor) -> np.ndarray:
@@ -177,6 +178,4 @@ def _derivation(name: str, view: Beam, made_by: Mapping[str, Any], assumed: Sequ
 
 
 if __name__ == "__main__":
-    report_input_errors()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire(render, name="drr")
+    run_command(render, "drr")

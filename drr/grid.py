@@ -10,6 +10,9 @@ import numpy as np
 
 from conventions import AXIS_DIRECTIONS_LPS, LPS_TO_RAS, InputError
 
+MAX_VOXELS = 1024**3
+"""Largest number of voxels of a grid, 4 GiB in float32: a chest of 400 mm at 0.4 mm."""
+
 
 @dataclass(frozen=True)
 class VolumeGrid:
@@ -20,7 +23,8 @@ class VolumeGrid:
         spacing: voxel spacing in mm along the same axes; one number for all.
 
     Raises:
-        InputError: where a size is not a positive integer or a spacing not a positive number.
+        InputError: where a size is not a positive integer, a spacing is not a positive number, or there are more than
+            `MAX_VOXELS`.
     """
 
     shape: tuple[int, int, int]
@@ -30,8 +34,13 @@ class VolumeGrid:
         shape = (shape,) * 3 if isinstance(shape, int) else shape
         steps = np.atleast_1d(np.asarray(spacing, dtype=float)).tolist()
         steps = steps * 3 if len(steps) == 1 else steps
-        if len(shape) != 3 or any(n != int(n) or n < 1 for n in shape):
+        if len(shape) != 3 or any(not math.isfinite(n) or n != int(n) or n < 1 for n in shape):
             raise InputError(f"a grid's shape must be three positive integers (D, H, W), got {shape!r}")
+        if math.prod(map(int, shape)) > MAX_VOXELS:
+            size = " x ".join(f"{int(n)}" for n in shape)
+            raise InputError(
+                f"a grid of {size} voxels is larger than 1024 x 1024 x 1024: give fewer, or a larger spacing"
+            )
         if len(steps) != 3 or any(not math.isfinite(s) or s <= 0 for s in steps):
             raise InputError(f"a grid's spacing must be one or three positive numbers in mm, got {spacing!r}")
         object.__setattr__(self, "shape", tuple(int(n) for n in shape))

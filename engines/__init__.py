@@ -12,6 +12,7 @@ from .random_views import RandomViews as RandomViews
 from .schedule import ConstantThenLinear as ConstantThenLinear
 from .style_evaluator import StyleEvaluator as StyleEvaluator
 from .style_evaluator import StyleOfView as StyleOfView
+from .style_evaluator import check_counts as check_counts
 from .trainer import X2CTTrainer as X2CTTrainer
 from .translator_trainer import POLARITY as POLARITY
 from .updating_inferer import UpdatingInferer as UpdatingInferer

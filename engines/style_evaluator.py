@@ -123,14 +123,9 @@ class StyleEvaluator:
         self.shown = shown
         self.films: dict[str, torch.Tensor] = {}
         self.transfers: dict[str, dict[str, Translate]] = {}
+        check_counts([film[Keys.VIEW] for film in films], len(radiographs), acquisition.view_names)
         for view in acquisition.view_names:
             images = [_plain(film[Keys.IMAGE]) for film in films if film[Keys.VIEW] == view]
-            for name, count in (("films", len(images)), ("CTs", len(radiographs))):
-                if count < LEAST:
-                    raise InputError(
-                        f"{view}: {count} {name}, {LEAST} or more are needed to compare styles; give more, or name "
-                        "the views that there are (--views \"['pa']\")"
-                    )
             self.films[view] = torch.stack(images)
             of_view = acquisition.replace(view_names=(view,))
             self.transfers[view] = {
@@ -225,6 +220,32 @@ class StyleEvaluator:
             "equivariance": float((moved[0] - moved[1])[..., inner, inner].abs().mean()),
             "identity": float((translate(target) - target).abs().mean()),
         }
+
+
+def check_counts(film_views: Sequence[str], cases: int, views: Sequence[str]) -> None:
+    """Refuse to compare styles on fewer than four CTs, or fewer than four films of a view.
+
+    Args:
+        film_views: view of each film.
+        cases: number of CTs.
+        views: views to be compared.
+
+    Raises:
+        InputError: saying what to give.
+    """
+    if cases < LEAST:
+        raise InputError(
+            f"there are {cases} CTs, {LEAST} or more are needed to compare styles; give more, or more folds of their "
+            "manifest (--folds)"
+        )
+    counts = {str(view): list(film_views).count(view) for view in views}
+    enough = [view for view, count in counts.items() if count >= LEAST]
+    for view, count in counts.items():
+        if count < LEAST:
+            rest = f', or leave this view out (--views "{enough}")' if enough else ""
+            raise InputError(
+                f"there are {count} {view} films, {LEAST} or more are needed to compare styles; give more{rest}"
+            )
 
 
 def _plain(image: Any) -> torch.Tensor:

@@ -31,9 +31,6 @@ NOT_ONE_MODEL = ("finetune",)
 LARGE_MB = 25
 """Size above which the model zoo keeps a file elsewhere, listed in large_files.yml."""
 
-IN_ARCHIVE = {"bundle_root": ".", "repo_path": "$sys.path.insert(0, os.path.realpath(@bundle_root))"}
-"""Entries of the configs in an archive, whose packages lie in the bundle itself."""
-
 _HEADER = """\
 # Copyright (c) X2CT bundle contributors
 # Licensed under the Apache License, Version 2.0 (the "License");
@@ -128,7 +125,7 @@ def _write_configs(folder: Path, record: Mapping[str, Any], overlays: Sequence[s
     for job in JOBS:
         parser = ConfigParser()
         parser.read_config([str(configs / f"{job}.json"), *(map(str, files.values()) if job == "train" else ())])
-        content = rewrite_config({**parser.get(), **IN_ARCHIVE})
+        content = rewrite_config({**parser.get(), "bundle_root": "."})
         content.pop("_meta_", None)
         _dump(folder / f"{job}.json", _for_model(content, record))
     of_overlays = [configs / f"metadata_{name}.json" for name in overlays]

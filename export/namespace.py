@@ -31,12 +31,14 @@ BUNDLE = Path(__file__).parent / "bundle"
 """Folder of the MONAI bundle: configs, model card, licence."""
 '''
 
+_FOUND_BY = "/storage/options.py"
+"""File by which a config finds the folder of the packages."""
+
 IN_WHEEL = {
     "bundle_root": f"$os.path.join(os.path.dirname(__import__('{NAMESPACE}').__file__), 'bundle')",
-    "repo_path": None,
     "ckpt_dir": "models",
 }
-"""Entries of the configs in a wheel, whose packages are installed and whose folder is not for models."""
+"""Entries of the configs in a wheel, whose folder is known, and not meant for models."""
 
 
 def rewrite(text: str) -> str:
@@ -103,7 +105,7 @@ def rewrite_config(content: Any) -> Any:
         return copy
     if isinstance(content, list):
         return [rewrite_config(value) for value in content]
-    return rewrite(content) if isinstance(content, str) else content
+    return rewrite(content).replace(_FOUND_BY, f"/{NAMESPACE}{_FOUND_BY}") if isinstance(content, str) else content
 
 
 def write_packages(root: Path, destination: Path, header: str = "") -> None:

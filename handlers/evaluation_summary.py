@@ -17,12 +17,10 @@ from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 
 from conventions import Keys
+from reports import summary_table
 from storage import set_aside, write_atomically, write_json
 
 logger = logging.getLogger("x2ct.evaluation")
-
-SAID = ("psnr_db", "ssim", "mae_hu")
-"""Measures of the network's own volumes that are logged at the end."""
 
 PREDICTION = "prediction"
 """Name of the network's own figures, next to those of the controls."""
@@ -35,8 +33,8 @@ class EvaluationSummary:
     metric `psnr_db/mean_volume` goes to `psnr_db`, `mean_volume`), averaged over all cases to six digits, and the list
     of cases. `cases.csv` holds one row for each case. Where volumes were updated to agree with their films,
     `consistency` holds the mean over the cases of the root mean square difference of line integrals, before and after,
-    and the number of cases that left a doubt. The main figures are logged. With several processes, the first one
-    writes.
+    and the number of cases that left a doubt. At the end, the table of the figures and the locations of all files are
+    logged (`reports.summary_table`). With several processes, the first one writes.
 
     Args:
         output_dir: folder of the files; files of an earlier run are renamed.
@@ -54,6 +52,7 @@ class EvaluationSummary:
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+        engine.add_event_handler(Events.COMPLETED, self._say)
 
     def _start(self, engine: Engine) -> None:
         self.cases, self.agreements = [], []
@@ -84,9 +83,11 @@ class EvaluationSummary:
 
         set_aside(self.output_dir / "summary.json", self.output_dir / "cases.csv")
         write_atomically(self.output_dir / "cases.csv", lambda part: _write_table(part, cases, columns))
-        path = write_json(self.output_dir / "summary.json", summary)
-        figures = ", ".join(f"{name} {values[PREDICTION]:g}" for name, values in summary.items() if name in SAID)
-        logger.info("%d cases: %s; all figures: python -m reports summary %s", len(cases), figures, path.parent)
+        write_json(self.output_dir / "summary.json", summary)
+
+    def _say(self, engine: Engine) -> None:
+        if idist.get_rank() == 0:
+            logger.info("evaluated\n\n%s\n", summary_table(self.output_dir))
 
 
 def _agreement(texts: list[str], columns: dict[str, list[float]]) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from conventions import HU_WINDOW, SYNTHETIC_STATEMENT, InputError, report_input_errors
+from conventions import HU_WINDOW, SYNTHETIC_STATEMENT, InputError, run_command
 from storage import check_run, read_tensors, set_aside, write_tensors
 
 from . import (
@@ -76,9 +75,9 @@ def convert(source: str, target: str, name: str | None = None, reverse: bool = F
         reverse: whether to convert our model to the authors' checkpoint.
     """
     if reverse:
-        _to_theirs(Path(str(source)), Path(str(target)), name)
+        _to_theirs(Path(source), Path(target), name)
     else:
-        _to_ours(Path(str(source)), Path(str(target)), name)
+        _to_ours(Path(source), Path(target), name)
 
 
 def _to_ours(source: Path, target: Path, name: str | None) -> None:
@@ -150,7 +149,7 @@ def export_onnx(checkpoint: str, target: str) -> None:
         checkpoint: model that training or `convert` wrote, with its record next to it.
         target: file to write, ending in .onnx: input `image`, output `pred` in unit values.
     """
-    source, file = Path(str(checkpoint)), Path(str(target))
+    source, file = Path(checkpoint), Path(target)
     if file.suffix != ".onnx":
         raise InputError(f"{file}: is not the name of an ONNX file; give one that ends in .onnx")
     check_run("cpu", [file.parent])
@@ -169,5 +168,4 @@ def export_onnx(checkpoint: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    report_input_errors()
-    fire.Fire({"list": list_networks, "convert": convert, "export-onnx": export_onnx}, name="networks")
+    run_command({"list": list_networks, "convert": convert, "export-onnx": export_onnx}, "networks")

@@ -11,3 +11,4 @@ from .figures import save_figure as save_figure
 from .films import film_figure as film_figure
 from .style import StyleReport as StyleReport
 from .style import style_table as style_table
+from .summary import summary_table as summary_table

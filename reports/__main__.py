@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 from monai.bundle import ConfigParser
+from monai.transforms import Randomizable
 from monai.utils import set_determinism
 
-from cohort import load_datalist, patient_keys
-from conventions import report_input_errors
-from engines import StyleEvaluator
+from cohort import load_datalist, patient_keys, view_of
+from conventions import InputError, run_command
+from engines import StyleEvaluator, check_counts
 from losses import GradientCorrelationLoss
 from metrics import embedding as make_embedding
 from metrics import fid, intensity_wasserstein, kid, power_spectrum_distance
 from networks import load
 from storage import check_run
+from storage.options import check_keys
 from transforms import StyleTransfer
 
 from .style import StyleReport
@@ -35,7 +35,7 @@ def summary(folder: str, *others: str) -> None:
         folder: the output_dir of the evaluation.
         others: those of others on the same cases, which are compared with it in one table.
     """
-    print(comparison_table([str(folder), *map(str, others)]) if others else summary_table(str(folder)))
+    print(comparison_table([folder, *others]) if others else summary_table(folder))
 
 
 def style(
@@ -71,22 +71,24 @@ def style(
         embedding: file with the weights of a DenseNet-121 (of torchvision or torchxrayvision).
         **options: keys of train_cyclegan.json, such as --views "['pa']", --radiograph_size 256 or --seed 1.
     """
-    parser = ConfigParser()
-    parser.read_config([str(CONFIGS / f"{name}.json") for name in ("train_cyclegan", *_words(overlays))])
-    parser.update({"bundle_root": str(CONFIGS.parent), "film_dir": str(film_dir), "dataset_dir": str(dataset_dir)})
-    parser.update(options)
+    parser = _config_of_training(_words(overlays), {"film_dir": film_dir, "dataset_dir": dataset_dir, **options})
     device, seed = parser.get_parsed_content("device"), int(parser.get("seed"))
-    check_run(device, [str(output_dir)])
+    check_run(device, [output_dir])
     set_determinism(seed=seed)
-    data = [item for fold in _words(folds) for item in load_datalist(str(dataset_dir), fold)]
+    data = [item for fold in _words(folds) for item in load_datalist(dataset_dir, fold)]
     parser.update({"train::data": data})
-    acquisition, films = (parser.get_parsed_content(key) for key in ("acquisition", "train::films"))
+    acquisition = parser.get_parsed_content("acquisition")
+    check_counts([view_of(file) for file in parser.get_parsed_content("film_files")], len(data), acquisition.view_names)
+    steps = parser.get_parsed_content("train::preprocessing").transforms
+    if renderings > 1 and not any(isinstance(step, Randomizable) for step in steps):
+        raise InputError("every rendering of a CT would be the same; give --overlays augmented, or no --renderings")
+    films = parser.get_parsed_content("train::films")
     features = make_embedding(embedding, seed=seed)
     held_out, film_keys = patient_keys([data]), [film["film_key"] for film in films]
     paths = {method: path for method, path in (("cyclegan", cyclegan), ("fastcut", fastcut)) if path is not None}
-    forth = {method: load(str(path), held_out=held_out, films=film_keys) for method, path in paths.items()}
+    forth = {method: load(path, held_out=held_out, films=film_keys) for method, path in paths.items()}
     back = {}
-    if cyclegan is not None and (reverse := Path(str(cyclegan)).with_name("drr_to_real.pt")).is_file():
+    if cyclegan is not None and (reverse := Path(cyclegan).with_name("drr_to_real.pt")).is_file():
         back["cyclegan"] = load(reverse)
     for network, _ in (*forth.values(), *back.values()):
         network.to(device)
@@ -111,7 +113,20 @@ def style(
         "pixels": acquisition.detector_shape[0],
         "KID and FID by": features.description,
     }
-    print(StyleReport(str(output_dir), compared)(evaluator.run()))
+    print(StyleReport(output_dir, compared)(evaluator.run()))
+
+
+def _config_of_training(overlays: Sequence[str], options: Mapping[str, Any]) -> ConfigParser:
+    """Read the config with which a translator was trained."""
+    files = [CONFIGS / f"{name}.json" for name in ("train_cyclegan", *overlays)]
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"{file}: there is no such overlay; give the names of those that the translators had")
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser.update({"bundle_root": str(CONFIGS.parent), **options})
+    check_keys(parser.get(), CONFIGS, {}, {"the command": options})
+    return parser
 
 
 def _words(value: Sequence[str] | str) -> list[str]:
@@ -120,9 +135,7 @@ def _words(value: Sequence[str] | str) -> list[str]:
 
 
 if __name__ == "__main__":
-    report_input_errors()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = sys.argv[1:]
     if words[:1] == ["style"] and "--help" in words:
         words = ["style", "--", "--help"]  # `style` takes any option, so fire would take --help for one
-    fire.Fire({"summary": summary, "style": style}, command=words, name="reports")
+    run_command({"summary": summary, "style": style}, "reports", words)

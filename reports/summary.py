@@ -20,6 +20,17 @@ PAPER_COLUMNS = {
 }
 """Measure as the authors compute it, as in published tables -> title and decimals."""
 
+NUMBERS = {
+    "summary.json": "the averages",
+    "cases.csv": "one row per case",
+    "calibration.csv": "expected errors",
+    "losses.csv": "training",
+}
+"""File of numbers in the `output_dir` of an evaluation, or of a training before it -> what it holds."""
+
+PICTURES = {"cases": "one per case", "radiographs": "16 bit, as the network saw them", "losses.png": "training"}
+"""Folder or file of pictures in the same place -> what it holds."""
+
 ROWS = {
     "prediction": "this network",
     "without_update": "the same, before it agreed with films",
@@ -30,13 +41,13 @@ ROWS = {
 
 
 def summary_table(folder: str | os.PathLike[str]) -> str:
-    """Return the table of an evaluation and the locations of its files.
+    """Return the table of an evaluation and the locations of the files that there are.
 
     Args:
         folder: the `output_dir` of an evaluation, with its `summary.json`.
 
     Returns:
-        Lines of text. A control that was not measured has no row.
+        Lines of text. A control that was not measured has no row, a measure that was not taken no column.
 
     Raises:
         InputError: where there is no summary.
@@ -44,7 +55,7 @@ def summary_table(folder: str | os.PathLike[str]) -> str:
     root = Path(folder)
     summary = _read(root)
     lines = [_title(summary), "", *_table(summary, COLUMNS)]
-    psnr = summary["psnr_db"]
+    psnr = summary.get("psnr_db", {})
     if "mean_volume" in psnr:
         lines += [
             "",
@@ -59,10 +70,9 @@ def summary_table(folder: str | os.PathLike[str]) -> str:
             *_table(summary, PAPER_COLUMNS),
             "",
         ]
-    lines += [
-        f"numbers   {root / 'summary.json'}, {root / 'cases.csv'} (one row per case), {root / 'losses.csv'}",
-        f"pictures  {root / 'cases'}{os.sep} (one per case), {root / 'losses.png'}",
-    ]
+    for title, files in (("numbers", NUMBERS), ("pictures", PICTURES)):
+        there = [f"{root / name} ({what})" for name, what in files.items() if (root / name).exists()]
+        lines += [f"{title if number == 0 else '':9} {line}" for number, line in enumerate(there)]
     inferred = sorted((root / "inference").glob("*.nii.gz"), key=lambda path: path.stat().st_mtime)
     if inferred:
         lines.append(f"synthetic CT from radiographs alone  {inferred[-1]}, with its picture next to it")
@@ -85,6 +95,8 @@ def comparison_table(folders: Sequence[str | os.PathLike[str]]) -> str:
     roots = [Path(folder) for folder in folders]
     summaries = [_read(root) for root in roots]
     for root, summary in zip(roots, summaries, strict=True):
+        if not set(COLUMNS) <= set(summary):
+            raise InputError(f"{root / 'summary.json'}: lacks one of {', '.join(COLUMNS)}; evaluate with all of them")
         if summary["held_out_cases"] != summaries[0]["held_out_cases"]:
             raise InputError(f"{root}: was evaluated on other cases than {roots[0]}; evaluate both on the same ones")
     lines = [_title(summaries[0]), "", _header(COLUMNS)]
@@ -105,7 +117,7 @@ def _read(root: Path) -> dict[str, Any]:
         raise InputError(
             f"{root}: holds no readable summary.json ({error}); run evaluating with this output_dir"
         ) from error
-    if not isinstance(summary, dict) or not {"held_out_cases", *COLUMNS} <= set(summary):
+    if not isinstance(summary, dict) or "held_out_cases" not in summary:
         raise InputError(f"{root / 'summary.json'}: is not the summary of an evaluation; run evaluating again")
     return summary
 
@@ -122,12 +134,13 @@ def _header(columns: Mapping[str, tuple[str, int]]) -> str:
 def _row(summary: Mapping[str, Any], key: str, title: str, columns: Mapping[str, tuple[str, int]]) -> list[str]:
     """Return the line of one prediction; none where it was not measured."""
     cells = [(summary[measure].get(key), places) for measure, (_, places) in columns.items()]
-    if any(value is None for value, _ in cells):
+    if not cells or any(value is None for value, _ in cells):
         return []
     return [f"  {title:38}" + "".join(f"{value:13.{places}f}" for value, places in cells)]
 
 
 def _table(summary: Mapping[str, Any], columns: Mapping[str, tuple[str, int]]) -> list[str]:
     """Return the lines of a table: a row for each prediction that was measured, a column for each measure."""
+    columns = {measure: column for measure, column in columns.items() if measure in summary}
     rows = [line for key, title in ROWS.items() for line in _row(summary, key, title, columns)]
-    return [_header(columns), *rows]
+    return [_header(columns), *rows] if columns else []

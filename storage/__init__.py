@@ -2,7 +2,7 @@
 
 atomic       files, JSON, and the renaming of files of an earlier run
 tensors      files of tensors
-options      keys on the command line that nothing reads
+options      options of a workflow: names and paths as typed, no key that nothing reads
 preflight    all checks before a run
 """
 
@@ -11,6 +11,7 @@ from .atomic import set_aside as set_aside
 from .atomic import to_json as to_json
 from .atomic import write_atomically as write_atomically
 from .atomic import write_json as write_json
+from .options import read_options as read_options
 from .preflight import check_run as check_run
 from .preflight import start_run as start_run
 from .tensors import read_tensors as read_tensors

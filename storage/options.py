@@ -1,82 +1,170 @@
-"""Check the command line of `python -m monai.bundle run` for keys that nothing reads."""
+"""Read the options of a workflow of the bundle: names and paths as they were typed, and no key that nothing reads."""
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from conventions import InputError
+from conventions import InputError, report_input_errors
 
-_OF_MONAI = {"run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"}
-_OF_MONAI |= {"imports", "initialize", "run", "finalize", "_desc_", "_meta_"}
-"""Arguments of `monai.bundle run`, and config keys that it reads itself."""
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser, ConfigWorkflow
+
+TEXT_OPTIONS = {
+    *("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "cache_dir", "film_dir", "manifest", "patients"),
+    *("case", "pa", "lateral", "checkpoint", "style_checkpoint", "initial_model", "resume"),
+}
+"""Keys that hold names and paths, which stay text even where they look like Python: 0000_0000, 1e5, Doe,John."""
+
+_OF_MONAI = {"imports", "initialize", "run", "finalize", "_desc_", "_meta_", "run_name"}
+"""Keys of a config that MONAI itself reads or adds."""
 
 _SEPARATOR = re.compile("::|#")
 
 _MERGE = "+"
 """Beginning of a key with which MONAI adds to a list or dictionary instead of replacing it."""
 
+_FLAG = re.compile("--|-[a-zA-Z]")
 
-def check_options(argv: Sequence[str]) -> None:
-    """Refuse a key, given as `--key value` or in an overlay, that no job has and no config refers to.
 
-    MONAI accepts any key silently, so that a misspelt `--max_epoch 5` would train for all epochs.
+def on_command_line() -> bool:
+    """Return whether this program is `python -m monai.bundle`, not a host program that runs a workflow."""
+    return getattr(sys.modules.get("__main__"), "__package__", None) == "monai.bundle"
 
-    Args:
-        argv: arguments of the program; anything but `monai.bundle run` with config files in JSON is ignored.
+
+def read_options() -> None:
+    """Read the options of the workflow that is being evaluated, wherever it was given them.
+
+    Names and paths are set to the text that was typed, since MONAI's command line reads it as Python where it can. The
+    root of the bundle, unless it was given, becomes the folder above the configs. On the command line, bad input is
+    reported in one sentence from here on; in a host program it is raised.
 
     Raises:
-        InputError: naming the key and the one that was probably meant.
+        InputError: where a name or path is not text, or there is a key that nothing reads.
     """
-    given = _options(argv)
-    files = _config_files(given.get("config_file", ""))
-    if not files or not str(argv[0]).replace("\\", "/").endswith("monai/bundle/__main__.py"):
-        return
-    contents = [_read(file) for file in files]
-    if any(content is None for content in contents):
-        return  # MONAI reports what is wrong with the file
-    base, text = contents[0] or {}, " ".join(json.dumps(content) for content in contents)
-    # The same overlays and options are given to several jobs.
-    known = _OF_MONAI | set(base) | {key for file in files[0].parent.glob("*.json") for key in _keys_of_job(file)}
-    sources = {str(file): content or {} for file, content in zip(files[1:], contents[1:], strict=True)}
-    for source, keys in {**sources, "the command": given}.items():
-        for key in keys:
-            name = _SEPARATOR.split(key.removeprefix(_MERGE))[0]
-            if name in known or re.search(rf"[@%]{re.escape(name)}\b", text):
-                continue
-            close = difflib.get_close_matches(name, base, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"{files[0]} holds the keys to choose from"
-            raise InputError(f"{source}: nothing reads the key {name!r}; {hint}")
+    typed: dict[str, str | None] = {}
+    if on_command_line():
+        report_input_errors()
+        typed = parse_flags(sys.argv)
+    workflow = _workflow()
+    if workflow is None:
+        return  # a single component, as for MONAI Label
+    configs = workflow.config_root_path
+    if configs.name == "configs" and str(workflow.parser.get("bundle_root")).startswith("$"):
+        typed["bundle_root"] = str(configs.parent)
+    keep_text(workflow.parser, typed)
+    arguments = _read(Path(typed.get("args_file") or ""))
+    files = _config_files(str(typed.get("config_file") or arguments.get("config_file", "")))
+    options = {"the command": typed, str(typed.get("args_file")): arguments}
+    check_keys(workflow.parser.get(), configs, {str(file): _read(file) for file in files}, options)
 
 
-def _options(argv: Sequence[str]) -> dict[str, str]:
-    """Parse flags and their values as fire does."""
-    found: dict[str, str] = {}
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
-        if word.startswith("--") and len(word) > 2:
-            name, equals, value = word[2:].partition("=")
-            found[name.replace("-", "_")] = value if equals else following
+def parse_flags(argv: Sequence[str]) -> dict[str, str | None]:
+    """Find the flags of a command line and their values as fire does, but leave the values as they were typed.
+
+    Args:
+        argv: words of the command line.
+
+    Returns:
+        Name -> value; None where a flag has no value.
+    """
+    found: dict[str, str | None] = {}
+    following = [*argv[1:], "--"]
+    for word, next_word in zip(argv, following, strict=True):
+        if _FLAG.match(word):
+            name, equals, value = word.lstrip("-").partition("=")
+            found[name.replace("-", "_")] = value if equals else None if _FLAG.match(next_word) else next_word
     return found
+
+
+def keep_text(parser: ConfigParser, typed: Mapping[str, str | None]) -> None:
+    """Set the names and paths of a config to what was typed.
+
+    Args:
+        parser: parser of the config, which may be evaluating it.
+        typed: as `parse_flags` returns it.
+
+    Raises:
+        InputError: where a name or path was given as anything but text.
+    """
+    from monai.bundle import ConfigItem  # here, since importing it takes seconds
+
+    config = parser.get()
+    for key in sorted(TEXT_OPTIONS & config.keys()):
+        text = typed.get(key)
+        if text is not None and config[key] is not None and text != config[key]:
+            config[key] = text
+            # A new item, since that of an expression would evaluate to nothing.
+            parser.ref_resolver.items[key] = ConfigItem(text, id=key)
+            parser.ref_resolver.remove_resolved_content(key)
+        if not isinstance(config[key], (str, os.PathLike, Mapping, type(None))):
+            raise InputError(f"{key} must be text, got {config[key]!r}; give a name or a path")
+
+
+def check_keys(
+    config: Mapping[str, Any],
+    configs: Path,
+    files: Mapping[str, Mapping[str, Any]],
+    options: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Refuse a key that no job has and no config refers to.
+
+    MONAI accepts any key silently, so that a misspelt `max_epoch` would train for all epochs.
+
+    Args:
+        config: config of a job with all overlays and options in it.
+        configs: folder of the jobs' configs; the same overlays and options are given to several jobs.
+        files: name -> content of each config that was given; without any, as in a host program, it may be all of them.
+        options: "the command" and the name of a file of arguments -> what they set.
+
+    Raises:
+        InputError: naming the key, the one that was probably meant and, where it is known, who set it.
+    """
+    there = {str(file): _read(file) for file in configs.glob("*.json")}
+    known = _OF_MONAI.union(*(content for content in there.values() if "run" in content))
+    text = json.dumps([config, *(files or there).values()], default=str)
+    for key in config:
+        if key in known or re.search(rf"[@%]{re.escape(key)}\b", text):
+            continue
+        close = difflib.get_close_matches(key, [other for other in config if other != key], n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the configs in {configs} hold the keys to choose from"
+        given = {**options, **files}.items()
+        source = next((f"{name}: " for name, content in given if key in map(_first_part, content)), "")
+        raise InputError(f"{source}nothing reads the key {key!r}; {hint}")
+
+
+def _workflow() -> ConfigWorkflow | None:
+    """Find the workflow that is evaluating the caller: MONAI gives components no reference to it."""
+    from monai.bundle import ConfigWorkflow  # here, since importing it takes seconds
+
+    frame = inspect.currentframe()
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), ConfigWorkflow):
+            return frame.f_locals["self"]
+        frame = frame.f_back
+    return None
 
 
 def _config_files(value: str) -> list[Path]:
     """Split `a.json` or `['a.json','b.json']`, with or without quotes."""
-    return [Path(name) for name in re.split(r"[\[\],'\"\s]+", value) if name.endswith(".json")]
+    return [Path(name.strip()) for name in re.split(r"[\[\],'\"]+", value) if name.strip().endswith(".json")]
 
 
-def _keys_of_job(file: Path) -> set[str]:
-    """Return the top-level keys of a config that can be run."""
-    content = _read(file) or {}
-    return set(content) if "run" in content else set()
+def _first_part(key: str) -> str:
+    return _SEPARATOR.split(key.removeprefix(_MERGE))[0]
 
 
-def _read(file: Path) -> Mapping[str, Any] | None:
+def _read(file: Path) -> Mapping[str, Any]:
+    """Read a config; one that cannot be read, which MONAI reports, is empty."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,31 +1,29 @@
-"""Check a run before it starts: its keys, its device and its folders."""
+"""Check a run before it starts: its options, its device and its folders."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from conventions import InputError, report_input_errors
+from conventions import InputError
 
 from .atomic import FilePath
-from .options import check_options
+from .options import read_options
 
 
 def check_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:
-    """Refuse a run with keys that nothing reads, on a missing device, or into folders that cannot be written to.
+    """Refuse a run on a device that is not there, or into folders that cannot be written to.
 
     Args:
         device: device that the run computes on.
         folders: folders that it will write to; they need not exist yet.
 
     Raises:
-        InputError: naming the key, the device or the folder.
+        InputError: naming the device or the folder.
     """
-    check_options(sys.argv)
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
@@ -37,14 +35,14 @@ def check_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:
 
 
 def start_run(device: str | torch.device, folders: Sequence[FilePath]) -> None:
-    """Start a run of the bundle: report bad input in one sentence, and check the run with `check_run`.
+    """Start a run of the bundle: read its options with `read_options`, and check it with `check_run`.
 
     Args:
         device: device that the run computes on.
         folders: folders that it will write to; they need not exist yet.
 
     Raises:
-        InputError: as in `check_run`.
+        InputError: as in `read_options` and `check_run`.
     """
-    report_input_errors()
+    read_options()
     check_run(device, folders)

@@ -15,6 +15,9 @@ from ..grid import VolumeGrid
 
 Vector = tuple[float, float, float]
 
+MAX_PIXELS = 8192**2
+"""Largest number of pixels of a detector: a film of 430 mm at 0.05 mm."""
+
 
 def vector(name: str, value: Sequence[float]) -> Vector:
     """Check a position or direction and return it as three floats.
@@ -52,11 +55,13 @@ def detector_shape_of(shape: int | Sequence[int]) -> tuple[int, int]:
         (rows, columns).
 
     Raises:
-        InputError: where it holds anything but positive integers.
+        InputError: where it holds anything but positive integers, or there are more than `MAX_PIXELS`.
     """
     numbers = [shape, shape] if isinstance(shape, int) else list(shape) if isinstance(shape, Iterable) else []
     if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in numbers):
         raise InputError(f"detector_shape must be two positive integers (rows, columns), got {shape!r}")
+    if int(numbers[0]) * int(numbers[1]) > MAX_PIXELS:
+        raise InputError(f"a detector of {numbers[0]} x {numbers[1]} pixels is larger than 8192 x 8192: give fewer")
     return int(numbers[0]), int(numbers[1])
 
 

@@ -42,10 +42,10 @@ def overlay(name: str, *more: str) -> list[str]:
 AS_A_MODULE = """
 import runpy, sys
 from pathlib import Path
-sys.path = [p for p in sys.path if Path(p or ".").resolve() != Path({root!r})]
+sys.path = [p for p in sys.path if not (Path(p) / "storage" / "options.py").exists()]
 runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
 """
-"""`python -m monai.bundle` without the repository on the path, which an editable install would put there."""
+"""`python -m monai.bundle` without any of our packages on the path, where an editable install would put them."""
 
 
 def verb(*arguments: str, cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,7 @@ def plain_verb(*arguments: str, cwd: Path, **options: object) -> subprocess.Comp
     """Run `python -m monai.bundle` in a folder; whatever is found of our packages, the config has found it."""
     flags = [text for key, value in options.items() for text in (f"--{key}", str(value))]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    start = [sys.executable, "-c", AS_A_MODULE.format(root=str(ROOT))]
+    start = [sys.executable, "-c", AS_A_MODULE]
     return subprocess.run([*start, *arguments, *flags], cwd=cwd, env=environment, capture_output=True, text=True)
 
 

@@ -88,7 +88,6 @@ def test_the_configs_are_those_of_the_model(archive):
         assert parser.get("image_size") == 64
         assert parser.get("network_def")["decoder_channels"] == [8] * 6
         assert parser.get("geometry") == "x2ct"
-    assert parser.get("repo_path") == "$sys.path.insert(0, os.path.realpath(@bundle_root))"
     train = json.loads((archive / "configs" / "train.json").read_text())
     assert train["learning_rate"] == 0.001  # demo.json
     formats = json.loads((archive / "configs" / "metadata.json").read_text())["network_data_format"]
@@ -115,6 +114,15 @@ def test_it_predicts_what_the_repository_predicts(archive, tiny_run, bundle_verb
     theirs = nibabel.load(tiny_run.out / "inference" / "synthetic_ct.nii.gz")
     np.testing.assert_array_equal(ours.dataobj, theirs.dataobj)
     np.testing.assert_array_equal(ours.affine, theirs.affine)
+
+
+def test_a_forgotten_folder_is_one_sentence(archive, tmp_path):
+    done = subprocess.run([sys.executable, "-P", "-m", "monai.bundle", "run", "inferring", "--config_file",
+                           archive / "configs" / "inference.json", "--pa", "none.png", "--lateral", "none.png"],
+                          cwd=tmp_path, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "none.png" in done.stderr or "--bundle_root" in done.stderr
 
 
 def test_a_model_of_one_view(tmp_path, bundle_verb_of_any_size):

@@ -46,6 +46,11 @@ def test_evaluating_leaves_figures_and_numbers(tiny_run):
         assert set(summary[measure]) == {"prediction", "mean_volume", "shuffled_input"}
         assert all(np.isfinite(list(summary[measure].values())))
     assert len(summary["held_out_cases"]) == 2
+    mae = summary["mae_hu"]["prediction"]
+    printed = tiny_run.evaluating.stdout
+    assert any(line.split()[:2] == ["this", "network"] and f"{mae:.1f}" in line for line in printed.splitlines())
+    for name in ("summary.json", "cases.csv", "cases", "radiographs"):
+        assert f"{tiny_run.out / name} (" in printed
     assert len((tiny_run.out / "cases.csv").read_text().splitlines()) == 3
     for case in summary["held_out_cases"]:
         assert (tiny_run.out / "cases" / f"{case}.png").exists()
@@ -138,6 +143,16 @@ def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, 
     evaluating = {"dataset_dir": str(tiny_cohort), "ckpt_dir": str(tiny_run.out / "models")}
     if kind == "no cohort":
         return "training", {"dataset_dir": str(tmp_path / "absent")}
+    if kind == "nothing to train on":
+        return "training", {}
+    if kind == "nothing to evaluate on":
+        return "evaluating", {"ckpt_dir": str(tiny_run.out / "models")}
+    if kind == "nothing to infer from":
+        return "inferring", {"ckpt_dir": str(tiny_run.out / "models")}
+    if kind.startswith("an impossible size"):
+        verb = kind.rpartition(" ")[2]
+        options = {"training": {"dataset_dir": str(tiny_cohort)}, "evaluating": evaluating, "inferring": inferring}
+        return verb, {**options[verb], "image_size": 200000}
     if kind == "empty cohort":
         return "training", {"dataset_dir": str(tmp_path)}
     if kind == "NaN voxels":
@@ -175,10 +190,17 @@ def break_input(kind: str, tiny_run, tiny_cohort, tmp_path: Path) -> tuple[str, 
     raise AssertionError(kind)
 
 
+SIZE = "a grid of 200000 x 200000 x 200000 voxels is larger than 1024 x 1024 x 1024"
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
         ("no cohort", "there is no such cohort; give --dataset_dir"),
+        ("nothing to train on", "no cohort was given: give --dataset_dir FOLDER, a folder of CTs, or --dataset_dir ph"),
+        ("nothing to evaluate on", "no cohort was given: give --dataset_dir FOLDER"),
+        ("nothing to infer from", "reads pa and lateral: give --pa FILE and --lateral FILE, or --dataset_dir FOLDER"),
+        *((f"an impossible size for {verb}", SIZE) for verb in ("training", "evaluating", "inferring")),
         ("empty cohort", "holds no CT file"),
         ("NaN voxels", "1 voxels are not finite"),
         ("unknown network", "x2ct_triplanar"),

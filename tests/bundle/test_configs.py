@@ -84,6 +84,7 @@ def test_jobs_agree_on_what_they_share(root):
     configs = {name: read(root, name) for name in (*JOBS, "train_cyclegan")}
     own = {"_desc_", "imports", "output_dir", "ckpt_dir", "dataset_dir", "manifest", "start", "train", "run", "dataset"}
     own |= {"handlers", "evaluator", "dataloader", "postprocessing", "preprocessing", "model", "optimizer"}
+    own |= {"initialize"}
     of_translators = {"max_epochs", "batch_size", "network_def", "discriminator_def", "training", "acquisition"}
     for name, config in configs.items():
         for other, second in configs.items():
@@ -102,9 +103,11 @@ def test_configs_stay_readable():
     assert sum(size_of(name)[0] for name in SIZED) <= 1300
 
 
-@pytest.mark.parametrize(("name", "kind"), JOBS.items())
+@pytest.mark.parametrize(("name", "kind"), [*JOBS.items(), ("inference without films", "infer")])
 def test_no_property_is_missing(root, name, kind, demo_config, tiny_cohort, tiny_overrides, tmp_path):
     data = {"pa": "a.png", "lateral": "b.png"} if name == "inference" else {"dataset_dir": str(tiny_cohort)}
+    if name == "inference without films":
+        name, data = "inference", {}
     workflow = ConfigWorkflow(
         config_file=demo_config(name),
         workflow_type=kind,

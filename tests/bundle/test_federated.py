@@ -6,6 +6,7 @@ from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems, FlStatistics, ModelType, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 
+from conventions import input_error_in
 from networks import build_network
 
 
@@ -19,18 +20,22 @@ def site(root, tiny_cohort, tiny_overrides, tmp_path):
         train_kwargs={**common, "max_epochs": 2, "train::ema::decay": 0.0, "discriminator_channels": 4},
         config_evaluate_filename=["configs/evaluate.json", "configs/demo.json"],
         eval_workflow_name="infer",
-        eval_kwargs={
-            **common,
-            "handlers::1::record": None,
-            "mean_volume": None,
-            "measured": ["pred", "shuffled_input"],
-        },
+        eval_kwargs={**common, "handlers::1::record": None, "mean_volume": None},
         best_model_filepath=str(tmp_path / "model.pt"),
         final_model_filepath=str(tmp_path / "model_final.pt"),
     )
     algo.initialize(extra={ExtraItems.CLIENT_NAME: "site_1"})
     yield algo
     algo.finalize()
+
+
+def test_a_site_without_a_cohort_does_not_set_out_on_phantoms(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    site = MonaiAlgo(bundle_root=str(root / "bundle"))
+    with pytest.raises(RuntimeError) as caught:
+        site.initialize(extra={ExtraItems.CLIENT_NAME: "site_1"})
+    assert input_error_in(caught.value).startswith("no cohort was given: give --dataset_dir FOLDER")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
 from drr import Acquisition, VolumeGrid
@@ -68,7 +68,16 @@ def test_our_code_is_reached_by_target_alone_and_keys_are_at_the_top(root, metho
     at_the_top = {"film_dir", "dataset_dir", "output_dir", "ckpt_dir", "geometry", "curve", "film_style", "device"}
     assert at_the_top <= set(content)
     assert content["run"] == "%training"
-    assert content["training"][:2] == ["@start", "@film_files"]
+    assert content["training"][:3] == ["@start", "@acquisition", "@film_files"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_property_is_missing(root, method, film_dir, tiny_cohort, tmp_path):
+    data = {"film_dir": str(film_dir), "dataset_dir": str(tiny_cohort)}
+    folders = {"output_dir": str(tmp_path), "ckpt_dir": str(tmp_path)}
+    workflow = ConfigWorkflow(configs(root, method), logging_file=False, **TINY, **data, **folders)
+    workflow.initialize()
+    assert workflow.check_properties() == []
 
 
 def test_the_papers_stand_in_the_configs(root):

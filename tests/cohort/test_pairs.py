@@ -1,8 +1,7 @@
-import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 
-from cohort import radiograph_pairs
+from cohort import TolerantDataset, radiograph_pairs
 from conventions import InputError
 
 
@@ -17,10 +16,11 @@ def header(path, study, view):
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
     meta.MediaStorageSOPInstanceUID = "1.2.3"
     meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
-    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    encoding = {"is_implicit_VR": False, "is_little_endian": True}
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128, **encoding)
     dataset.StudyInstanceUID, dataset.ViewPosition = study, view
     dataset.PatientName = "Muster^Erika"
-    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    dataset.save_as(path)
 
 
 def of(items):
@@ -32,8 +32,19 @@ def test_two_files_are_one_case():
     assert items == [{"image": ["a.png", "b.dcm"], "case": "smith"}]
     assert radiograph_pairs(pa="a.png", views=("pa",)) == [{"image": ["a.png"], "case": "synthetic_ct"}]
     assert radiograph_pairs(pa="both.nii.gz") == [{"image": "both.nii.gz", "case": "synthetic_ct"}]
-    with pytest.raises(InputError, match=r"give --lateral FILE too, or --dataset_dir FOLDER"):
-        radiograph_pairs(pa="a.png")
+
+
+def test_a_film_that_is_not_given_is_a_problem_of_the_item(tmp_path):
+    """A workflow without films can be looked at; it ends when they are read."""
+    item = radiograph_pairs(pa="a.png")[0]
+    assert item["image"] == ["a.png"]
+    assert item["problem"] == "this model reads pa and lateral: give --lateral FILE too, or --dataset_dir FOLDER"
+    [item] = data = radiograph_pairs(case="smith")
+    assert item["case"] == "smith"
+    sentence = "this model reads pa and lateral: give --pa FILE and --lateral FILE, or --dataset_dir FOLDER"
+    assert item["problem"] == sentence
+    with pytest.raises(InputError, match=sentence):
+        TolerantDataset(data, dict)[0]
 
 
 def test_files_are_grouped_by_name(tmp_path):

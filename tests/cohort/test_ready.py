@@ -1,5 +1,8 @@
 import json
 import logging
+import os
+import tempfile
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -8,9 +11,10 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, RandScaleIntensityd
 
-from cohort import cached_dataset, ready_manifest, split_cohort
+from cohort import cached_dataset, load_datalist, ready_manifest, split_cohort
 from cohort.phantoms import write_phantoms
 from conventions import InputError
+from tests.processes import in_a_process_of_its_own
 from transforms import ReadVolumed
 
 
@@ -60,16 +64,64 @@ def test_a_manifest_that_follows_another_list_is_refused(tmp_path):
         ready_manifest(tmp_path / "cts", tmp_path / "list.json")
 
 
-def test_without_a_folder_there_are_phantoms(tmp_path):
-    manifest = ready_manifest(tmp_path / "cohort", phantom_folder=tmp_path / "cohort", phantoms=3)
+def test_phantoms_are_made_for_those_who_ask_for_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InputError, match=r"no cohort was given: give --dataset_dir FOLDER, .* or --dataset_dir phantoms"
+    ):
+        ready_manifest(None)
+    with pytest.raises(InputError, match="no cohort was given"):
+        load_datalist(None, "test")
+    assert not list(tmp_path.iterdir())
+    manifest = ready_manifest("phantoms", phantoms=3)
+    assert manifest == Path("phantoms", "manifest.json")
     assert [case["case"] for case in json.loads(manifest.read_text())["cases"]] == [f"phantom_000{i}" for i in range(3)]
+    assert len(load_datalist("phantoms", "test")) == 1  # the name serves evaluation too
+
+
+def test_a_folder_of_the_users_with_that_name_is_theirs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_cts(tmp_path / "phantoms", "a", "b", "c")
+    cases = json.loads(ready_manifest("phantoms").read_text())["cases"]
+    assert [case["case"] for case in cases] == ["a", "b", "c"]
 
 
 def test_a_named_folder_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"absent: there is no such cohort; give --dataset_dir"):
-        ready_manifest(tmp_path / "absent", phantom_folder=tmp_path / "cohort")
+        ready_manifest(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"phantoms: there is no such cohort; give --dataset_dir"):
+        ready_manifest(tmp_path / "phantoms")
     with pytest.raises(InputError, match=r"holds no CT file"):
         ready_manifest(tmp_path)
+
+
+@pytest.fixture
+def read_only():
+    """A folder of CTs that others may read and not write to, and the user to be."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_cts(Path(folder), "a", "b", "c", "d")
+        os.chmod(folder, 0o555)
+        yield Path(folder), 65534 if os.getuid() == 0 else os.getuid()  # root may write anywhere
+
+
+def test_a_folder_that_cannot_be_written_to_names_the_way_out(read_only):
+    folder, user = read_only
+
+    def work():
+        os.setuid(user)
+        with pytest.raises(InputError) as caught:
+            ready_manifest(folder)
+        assert str(caught.value) == (
+            f"{folder}: holds no manifest.json and cannot be written to; write one elsewhere (python -m cohort split "
+            f"{folder} --output FILE) and give it by --manifest FILE"
+        )
+        with pytest.raises(InputError, match=r"cannot be written to; give --output FILE, a manifest in another folder"):
+            split_cohort(folder)
+        with tempfile.TemporaryDirectory() as elsewhere:
+            manifest = split_cohort(folder, elsewhere)
+            assert load_datalist(manifest, "train")[0]["label"].startswith(str(folder))
+
+    assert in_a_process_of_its_own(work) == 0
 
 
 def test_cases_are_kept_in_files_for_the_next_run(tmp_path):

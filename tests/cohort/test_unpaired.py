@@ -71,6 +71,7 @@ def test_folders_that_cannot_be_trained_on_are_refused_at_once(tmp_path):
         ((touch(tmp_path / "none"), cts, 128), r"none: holds 0 film\(s\)"),
         ((tmp_path / "nowhere", cts, 128), r"nowhere: there is no such folder; give --film_dir"),
         ((None, cts, 128), r"give --film_dir, a folder of radiographs"),
+        ((films, None, 128), r"no cohort was given: give --dataset_dir FOLDER"),
         ((films, cts, 130), r"radiograph_size must be a multiple of 4 from 32 up, got 130"),
     ]:
         with pytest.raises(InputError, match=words):

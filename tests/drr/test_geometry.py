@@ -62,6 +62,9 @@ def test_repr_rebuilds_the_view():
         ),
         pytest.param(lambda: VolumeGrid((4, 4), 1.0), "three positive integers", id="grid-of-two-axes"),
         pytest.param(lambda: VolumeGrid((4, 4, 4), 0.0), "positive numbers", id="grid-without-spacing"),
+        pytest.param(lambda: VolumeGrid((4, 4, float("inf")), 1.0), "three positive integers", id="endless-grid"),
+        pytest.param(lambda: VolumeGrid((1024, 1024, 1025), 1.0), "is larger than 1024 x 1024 x 1024", id="large-grid"),
+        pytest.param(lambda: preset("chest", (8192, 8193)), "is larger than 8192 x 8192", id="large-detector"),
         pytest.param(
             lambda: ConeBeam(source=(0, 0, 0), detector_centre=(0, 9, 0), column_step=(1, 0, 0), row_step=(2, 0, 0)),
             "span a plane",

@@ -159,6 +159,13 @@ def test_a_second_run_keeps_the_first(tmp_path, ct):
             r"shape must be two positive integers \(rows, columns\), got \(1, 2, 3\)",
             id="three sides",
         ),
+        pytest.param({"spacing": 0.01}, "a grid of 15000 x 15000 x 15000 voxels is larger", id="fine spacing"),
+        pytest.param({"spacing": 1e-9}, "a grid of 150000000000 x .* voxels is larger", id="finer spacing"),
+        pytest.param({"spacing": "inf"}, "--spacing must be numbers", id="endless spacing"),
+        pytest.param({"detector_shape": "inf,3"}, "--detector_shape must be numbers", id="endless detector"),
+        pytest.param(
+            {"detector_shape": 200000}, "200000 x 200000 pixels is larger than 8192 x 8192", id="large detector"
+        ),
         pytest.param({"device": "cuda:99"}, "device 'cuda:99' is not", id="device"),
     ],
 )

@@ -117,9 +117,11 @@ def test_inverting_shifting_and_forgetting_are_seen():
 
 def test_too_few_films_are_one_sentence():
     few = [film for film in FILMS if film["view"] == "pa"] + FILMS[1:6:2]
-    with pytest.raises(InputError, match=r"lateral: 3 films, 4 or more .* \(--views \"\['pa'\]\"\)"):
+    with pytest.raises(InputError, match=r"3 lateral films, 4 or more .* leave this view out \(--views \"\['pa'\]\"\)"):
         evaluate(films=few)
-    with pytest.raises(InputError, match=r"pa: 3 CTs, 4 or more"):
+    with pytest.raises(InputError, match=r"3 lateral films, 4 or more are needed to compare styles; give more$"):
+        evaluate(films=FILMS[1:6:2], views=("lateral",))
+    with pytest.raises(InputError, match=r"there are 3 CTs, 4 or more .* give more, or more folds .* \(--folds\)"):
         evaluate(radiographs=Rendered(list(DRRS)[:3]), renderings=4)
     assert set(evaluate(films=few, views=("pa",))) == {"pa"}
 

@@ -57,13 +57,16 @@ def test_means_are_in_the_summary_and_each_case_has_a_row(tmp_path):
     assert [float(row["mae_hu/mean_volume"]) for row in rows] == pytest.approx([1250] * 3, rel=1e-5)
 
 
-def test_the_main_figures_are_logged(tmp_path, caplog):
+def test_the_table_and_the_files_are_logged(tmp_path, caplog):
     with caplog.at_level("INFO", "x2ct.evaluation"):
         evaluate(tmp_path)
     [said] = [record.getMessage() for record in caplog.records if record.name == "x2ct.evaluation"]
-    assert said.startswith("3 cases: psnr_db ")
-    assert "mae_hu 500;" in said
-    assert said.endswith(f"python -m reports summary {tmp_path}")
+    rows = {line[:40].strip(): line.split()[-1] for line in said.splitlines() if line.startswith("  ")}
+    assert rows["this network"] == "500.0"
+    assert rows["mean training volume"] == "1250.0"
+    assert f"numbers   {tmp_path / 'summary.json'} (the averages)" in said
+    assert str(tmp_path / "cases.csv") in said
+    assert "losses" not in said  # there are none
 
 
 def test_files_of_an_earlier_run_are_kept(tmp_path):

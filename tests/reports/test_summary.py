@@ -59,6 +59,27 @@ def test_the_papers_measures_are_a_table_of_their_own(tmp_path, summary):
     assert f"numbers   {tmp_path / 'summary.json'}" in paper
 
 
+def test_files_are_named_where_they_are(tmp_path, summary):
+    write(tmp_path, **summary)
+    (tmp_path / "losses.png").touch()
+    (tmp_path / "cases").mkdir()
+    numbers, *pictures = summary_table(tmp_path).splitlines()[-3:]
+    assert numbers == f"numbers   {tmp_path / 'summary.json'} (the averages)"
+    assert pictures == [
+        f"pictures  {tmp_path / 'cases'} (one per case)",
+        f"          {tmp_path / 'losses.png'} (training)",
+    ]
+
+
+def test_an_evaluation_by_other_measures_has_a_table_too(tmp_path, summary):
+    del summary["psnr_db"], summary["mae_hu"]
+    write(tmp_path, **summary)
+    lines = summary_table(tmp_path).splitlines()
+    assert [line.split()[-1] for line in lines[2:6]] == ["SSIM", "0.580", "0.472", "0.334"]
+    with pytest.raises(InputError, match="lacks one of psnr_db, ssim, mae_hu"):
+        comparison_table([tmp_path, tmp_path])
+
+
 def test_what_is_no_summary_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"holds no readable summary.json"):
         summary_table(tmp_path / "absent")

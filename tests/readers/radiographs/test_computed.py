@@ -133,11 +133,13 @@ def test_a_dicom_drr_states_its_spacing_and_magnification(tmp_path, plane):
 
 
 def test_a_dicom_drr_written_again_in_implicit_vr_keeps_its_mark(tmp_path, plane):
-    again = pydicom.dcmread(write_dicom(tmp_path / "a", plane))
+    first = pydicom.dcmread(write_dicom(tmp_path / "a", plane))
+    first.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    encoding = {"is_implicit_VR": True, "is_little_endian": True, "file_meta": first.file_meta}
+    again = pydicom.dataset.FileDataset("", first, preamble=b"\0" * 128, **encoding)
     again[MARK_TAGS[1]].VR = "UN"
     again[MARK_TAGS[1]].value = again[MARK_TAGS[1]].value.encode()
-    again.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    again.save_as(tmp_path / "b.dcm", implicit_vr=True, little_endian=True)
+    again.save_as(tmp_path / "b.dcm")
     assert read(tmp_path / "b.dcm").meta["computed"] == EXPECTED
 
 
