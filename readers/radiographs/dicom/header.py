@@ -47,6 +47,9 @@ TECHNICAL = (
 )
 """Tags that are kept; all others are skipped while the file is parsed."""
 
+OVERLAY_BITS = tuple(range(0x60000102, 0x60200000, 0x20000))
+"""Overlay Bit Position (60xx,0102)."""
+
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 _SALT = secrets.token_bytes(16)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pydicom
 import pytest
@@ -146,6 +149,26 @@ def picture(path, pixels, mode=None, **options):
     """Write pixels with Pillow, in another mode where one is given, and return the path."""
     image = Image.fromarray(pixels)
     (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+def png_chunk(name, data):
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png_of_sixteen_bits(path, planes, extra=b""):
+    """Write (rows, columns, channels) uint16 as PNG, which Pillow cannot do for several channels."""
+    rows, columns, channels = planes.shape
+    header = struct.pack(">IIBBBBB", columns, rows, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    lines = b"".join(b"\0" + line.tobytes() for line in planes.astype(">u2"))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + extra
+        + png_chunk(b"IDAT", zlib.compress(lines))
+        + png_chunk(b"IEND", b"")
+    )
     return path
 
 
