@@ -5,14 +5,16 @@ from __future__ import annotations
 import struct
 import zlib
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
+from nibabel.nifti1 import Nifti1Extension
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from conventions import InputError
+from conventions import MARK_NIFTI_CODE, InputError, MarkKind, mark
 from transforms import ReadRadiograph
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -169,6 +171,16 @@ def png_of_sixteen_bits(path, planes, extra=b""):
         + png_chunk(b"IDAT", zlib.compress(lines))
         + png_chunk(b"IEND", b"")
     )
+    return path
+
+
+def planes_in_nifti(path, planes, geometry=None):
+    """Write planes (rows, columns, views) as one NIfTI file, with the mark of DRRs where a geometry is given."""
+    image = nibabel.Nifti1Image(planes.astype(np.float32), np.eye(4))
+    if geometry:
+        text = mark(MarkKind.COMPUTED_RADIOGRAPH, {"geometry": geometry})
+        image.header.extensions.append(Nifti1Extension(MARK_NIFTI_CODE, text.encode()))
+    nibabel.save(image, path)
     return path
 
 
