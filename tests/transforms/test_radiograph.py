@@ -62,6 +62,51 @@ def test_drrs_in_the_wrong_order_are_exchanged(tmp_path):
         np.testing.assert_allclose(film.numpy()[0], plane, atol=1e-5)
 
 
+def session(folder):
+    """Two DICOM films under names that say nothing, as a server stores what was sent."""
+    folder.mkdir()
+    write(folder / "tmp8a", LATERAL_FILM, **SPACING, **LATERAL)
+    write(folder / "tmp9b", PA_FILM, **SPACING)
+    return folder
+
+
+@pytest.mark.parametrize("given", [lambda folder: folder, lambda folder: [str(folder)], lambda folder: [folder] * 2])
+def test_a_folder_of_the_films_that_are_needed_is_a_pair(tmp_path, given):
+    films = ReadRadiographd("image")({"image": given(session(tmp_path / "study"))})["image"]
+    for film, view, written in zip(films, View, (PA_FILM, LATERAL_FILM), strict=True):
+        assert film.meta["view"] == view
+        assert not film.meta["record"].doubts
+        np.testing.assert_allclose(film.numpy()[0], unit(written), atol=1e-5)
+
+
+@pytest.mark.parametrize(("view", "written"), zip(View, (PA_FILM, LATERAL_FILM), strict=True))
+def test_the_film_of_one_view_is_found_in_a_folder(tmp_path, view, written):
+    film = ReadRadiograph(view)(session(tmp_path / "study"))
+    np.testing.assert_allclose(film.numpy()[0], unit(written), atol=1e-5)
+
+
+def test_the_only_film_in_a_folder_is_taken_for_the_view_that_is_asked(tmp_path):
+    write(tmp_path / "IM0", PA_FILM, ViewPosition=None, PatientOrientation=None)
+    film = ReadRadiograph("lateral")(tmp_path)
+    assert says(film, "assumed", "view", "not stated; taken for lateral as asked")
+
+
+def test_a_folder_of_other_films_than_are_needed_is_refused(tmp_path):
+    folder = session(tmp_path / "study")
+    write(folder / "tmp9c", PA_FILM)
+    with pytest.raises(InputError, match=r"study: holds 2 pa films, such as tmp9c; leave one of them"):
+        ReadRadiographd("image")({"image": folder})
+    (folder / "tmp9b").unlink()
+    (folder / "tmp9c").unlink()
+    write(folder / "tmp7.dcm", PA_FILM, ViewPosition=None, PatientOrientation=None)
+    sentence = r"study: holds no film whose name or DICOM tags state the view pa \(1 may be films, such as tmp7.dcm\)"
+    with pytest.raises(InputError, match=sentence):
+        ReadRadiographd("image")({"image": folder})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: holds no film whose name or DICOM tags state the view pa; name such"):
+        ReadRadiographd("image")({"image": tmp_path / "empty"})
+
+
 @pytest.mark.parametrize(
     ("count", "words"),
     [
