@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ from tqdm import tqdm
 
 from conventions import InputError, Keys, View
 from drr import Acquisition
-from readers import CT_SUFFIXES
+from readers import CT_SUFFIXES, RADIOGRAPH_SUFFIXES, files_below, stated_view
 from storage import read_tensors, to_json, write_tensors
 from transforms import MatchFieldOfView, ReadRadiograph
 
-from .pairs import SUFFIXES, VIEW_WORDS, files_below
 from .ready import NO_COHORT
 from .sampling import place_in_group
 
@@ -30,7 +28,7 @@ logger = logging.getLogger("x2ct.cohort")
 FILM_KEY = "film_key"
 """Key of the digest that identifies the content of a film."""
 
-FILM_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in CT_SUFFIXES)
+FILM_SUFFIXES = tuple(suffix for suffix in (*RADIOGRAPH_SUFFIXES, "") if suffix not in CT_SUFFIXES)
 """Suffixes of files that may be films."""
 
 SIDE_MULTIPLE = 4
@@ -39,19 +37,16 @@ SIDE_MULTIPLE = 4
 LEAST = 2
 """Smallest number of films and of CTs to train on; a single image has no style."""
 
-PREPARATION = 3
+PREPARATION = 4
 """Version of how films are read and matched; raise it with every change, so that older cached films are not used."""
-
-_LAST_WORD = re.compile(r"[A-Za-z]+$")
 
 Place = tuple[int, int, int, int]
 """(epoch, number of the film, number of the CT, number of the view)."""
 
 
 def view_of(file: Path) -> View:
-    """Return the view that the name of a film gives: lateral if its last word marks one, else PA."""
-    word = _LAST_WORD.search(file.name.split(".")[0])
-    return View.LATERAL if word and word[0].lower() in VIEW_WORDS[View.LATERAL] else View.PA
+    """Return the view that the name of a film or its DICOM tags state, PA where they state none."""
+    return stated_view(file) or View.PA
 
 
 def find_films(
@@ -103,7 +98,7 @@ def prepared_films(
     A film that cannot be read or shows no chest is left out with a warning.
 
     Args:
-        files: files of the films; the last word of a name gives the view (`view_of`).
+        files: files of the films; the last word of a name or DICOM tags give the view (`view_of`).
         acquisition: how the DRRs are made; films of other views are left out.
         cache_dir: folder in which matched films are kept; the next run reuses them as long as file and acquisition are
             unchanged. None keeps nothing, and each run takes 0.3 s per film.

@@ -9,9 +9,14 @@ from .ct.suffixes import NIFTI_SUFFIXES as NIFTI_SUFFIXES
 from .radiographs.assessment import assess_film as assess_film
 from .radiographs.assessment import equalised as equalised
 from .radiographs.content import check_content as check_content
-from .radiographs.dicom import view_of_position as view_of_position
 from .radiographs.file_kind import RADIOGRAPH_SUFFIXES as RADIOGRAPH_SUFFIXES
 from .radiographs.film import Film as Film
+from .radiographs.grouping import NAMING as NAMING
+from .radiographs.grouping import FilmGroups as FilmGroups
+from .radiographs.grouping import files_below as files_below
+from .radiographs.grouping import films_of_patient as films_of_patient
+from .radiographs.grouping import group_films as group_films
+from .radiographs.grouping import stated_view as stated_view
 from .radiographs.lung_box import LungBox as LungBox
 from .radiographs.lung_box import crop_to_box as crop_to_box
 from .radiographs.pair import check_pair as check_pair

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from monai.config import KeysCollection
@@ -12,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from conventions import InputError, View
-from readers import Film, ReadOptions, check_pair, read_films
+from readers import Film, ReadOptions, check_pair, films_of_patient, read_films
 
 from .dictionary import EachKey
 
@@ -52,7 +51,8 @@ class ReadRadiograph(Transform):
         """Read a file.
 
         Args:
-            path: file of one film, or a NIfTI file of all views, whose plane of this view is taken.
+            path: file of one film, a folder in which one film is of this view, or a NIfTI file of all views, whose
+                plane of this view is taken.
 
         Returns:
             (1, rows, columns) float32 in [0, 1], bright = dense. Its meta holds `view`; `spacing`, mm per pixel at the
@@ -64,7 +64,7 @@ class ReadRadiograph(Transform):
             InputError: where the file is missing, unreadable, no radiograph, or its header contradicts itself.
         """
         views = tuple(View)
-        films = read_films(path, (self.view,), self.options)
+        films = read_films(films_of_patient(path, (self.view,))[0], (self.view,), self.options)
         film = films[0] if len(films) == 1 else films[views.index(self.view)]
         return _to_tensor(film)
 
@@ -76,7 +76,8 @@ class ReadRadiographd(EachKey):
     other view, the two are exchanged.
 
     Args:
-        keys: keys of the paths: one file, a list of one file for each view, or one NIfTI file of all views.
+        keys: keys of the paths: one file, a list of one file for each view, one NIfTI file of all views, or a folder
+            that holds one film of each view.
         views: views that are given, in order.
         window: as in `ReadRadiograph`, for each of the files.
         invert: as in `ReadRadiograph`.
@@ -100,7 +101,12 @@ class ReadRadiographd(EachKey):
         self.options = ReadOptions(window, invert, without_preamble, spacing)
 
     def _read(self, paths: FilePath | Sequence[FilePath]) -> list[MetaTensor]:
-        files = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
+        given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+        # A path for itself holds what all views need, each of several a film of its own view.
+        wanted = (
+            [self.views] if len(given) == 1 else [self.views[i : i + 1] or self.views[-1:] for i in range(len(given))]
+        )
+        files = [file for path, views in zip(given, wanted, strict=True) for file in films_of_patient(path, views)]
         films: list[Film] = []
         for file in files:
             films += read_films(file, self.views[len(films) :] or self.views[-1:], self.options)

@@ -16,7 +16,7 @@ from .dicom import read_dicom
 from .file_kind import FileKind, find_kind
 from .film import Film
 from .nifti import read_nifti
-from .raster import read_raster
+from .raster import Raster, read_raster
 from .record import DecisionRecord
 from .scaling import check_size, scale_and_crop
 
@@ -49,7 +49,7 @@ def read_films(path: str | os.PathLike[str], views: Sequence[View], options: Rea
     """Read the films of one file.
 
     Args:
-        path: DICOM, PNG, JPEG or TIFF of one film, or NIfTI of all views.
+        path: DICOM, PNG, JPEG or TIFF of one film, or NIfTI of all views or of one DRR.
         views: views that its films are taken for, in order; the last one serves all further films.
         options: what the user states.
 
@@ -62,17 +62,16 @@ def read_films(path: str | os.PathLike[str], views: Sequence[View], options: Rea
     file, record = Path(path), DecisionRecord(str(path))
     kind = find_kind(file, record)
     if kind is FileKind.NIFTI:
+        planes = read_nifti(file)
         films = [
-            Film(pixels, views[min(i, len(views) - 1)], DecisionRecord(str(path)), computed=said)
-            for i, (pixels, said) in enumerate(read_nifti(file))
+            _as_picture(file, Raster(pixels, mark), views[min(i, len(views) - 1)], DecisionRecord(str(path)))
+            for i, (pixels, mark) in enumerate(planes)
         ]
-        for film in films:
-            film.record.assumed("format", "NIfTI values in [0, 1] are taken as the film values of a DRR")
     elif kind in (FileKind.DICOM, FileKind.DICOM_WITHOUT_PREAMBLE):
         permitted = _check_preamble(file, kind, options, record)
         films = [read_dicom(file, views[0], record, window=options.window, without_preamble=permitted)]
     else:
-        films = [_read_picture(file, kind, views[0], record)]
+        films = [_as_picture(file, read_raster(file, kind, record), views[0], record)]
     for film in films:
         _finish(film, options)
     return films
@@ -87,8 +86,8 @@ def _check_preamble(file: Path, kind: FileKind, options: ReadOptions, record: De
     return True
 
 
-def _read_picture(file: Path, kind: FileKind, view: View, record: DecisionRecord) -> Film:
-    raster = read_raster(file, kind, record)
+def _as_picture(file: Path, raster: Raster, view: View, record: DecisionRecord) -> Film:
+    """Return a film of which nothing but its values is known, or a DRR as it is."""
     if raster.computed is not None:
         return Film(raster.values, view, record, computed=raster.computed)
     check_size(file, raster.values.shape)

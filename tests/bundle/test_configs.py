@@ -2,7 +2,6 @@
 
 import json
 
-import nibabel
 import numpy as np
 import pytest
 import torch
@@ -15,6 +14,7 @@ from drr import PRESETS, VolumeGrid
 from export import write_png16
 from tests.bundle.config_style import JOBS as SIZED
 from tests.bundle.config_style import dumps, size_of
+from tests.readers.radiographs.film_files import planes_in_nifti
 
 JOBS = {"train": "train", "evaluate": "infer", "inference": "infer"}
 
@@ -197,8 +197,8 @@ def monai_label_item(tmp_path, kind):
         for path, plane in zip(paths, planes, strict=True):
             write_png16(path, plane, {"geometry": "x2ct"})
         return {**request, "image": paths}, planes
-    nibabel.save(nibabel.Nifti1Image(np.moveaxis(planes, 0, -1), np.eye(4)), tmp_path / "two.nii.gz")
-    return {**request, "image": str(tmp_path / "two.nii.gz")}, planes
+    path = planes_in_nifti(tmp_path / "two.nii.gz", np.moveaxis(planes, 0, -1), "x2ct")
+    return {**request, "image": str(path)}, planes
 
 
 @pytest.mark.parametrize("kind", ["list", "two planes"])

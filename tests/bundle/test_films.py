@@ -90,7 +90,8 @@ def test_one_bad_pair_of_many_costs_one_result(tiny_run, tmp_path):
 def test_a_film_without_a_chest_ends_on_a_sentence_and_leaves_nothing(tiny_run, tmp_path):
     noise = np.random.default_rng(0).random((300, 300))
     pa = write_film(tmp_path / "noise.png", noise)
-    done = infer(tiny_run, tmp_path, tmp_path / "out", pa=pa, lateral=pa)
+    lateral = write_film(tmp_path / "lateral.png", films(0)[1])
+    done = infer(tiny_run, tmp_path, tmp_path / "out", pa=pa, lateral=lateral)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"Error: {pa}: no chest can be recognised")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

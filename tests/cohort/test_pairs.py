@@ -1,5 +1,5 @@
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 
 from cohort import TolerantDataset, radiograph_pairs
 from conventions import InputError
@@ -11,7 +11,7 @@ def touch(folder, *names):
         (folder / name).write_bytes(b"x")
 
 
-def header(path, study, view):
+def header(path, study, view, code=None):
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
     meta.MediaStorageSOPInstanceUID = "1.2.3"
@@ -19,6 +19,10 @@ def header(path, study, view):
     encoding = {"is_implicit_VR": False, "is_little_endian": True}
     dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128, **encoding)
     dataset.StudyInstanceUID, dataset.ViewPosition = study, view
+    if code:
+        item = Dataset()
+        item.CodeValue = code
+        dataset.ViewCodeSequence = [item]
     dataset.PatientName = "Muster^Erika"
     dataset.save_as(path)
 
@@ -57,6 +61,60 @@ def test_files_are_grouped_by_name(tmp_path):
         "smith": ["smith_pa.png", "smith_lateral.jpg"],
         "x1": ["frontal.png", "side.png"],
     }
+
+
+def test_one_frontal_and_one_lateral_in_a_folder_are_a_case_whatever_their_names_begin_with(tmp_path):
+    for patient in ("patient00001/study1", "patient00001/study2", "patient00002/study1"):
+        touch(tmp_path / "CheXpert", f"{patient}/view1_frontal.jpg", f"{patient}/view2_lateral.jpg")
+    found = radiograph_pairs(tmp_path / "CheXpert")
+    assert of(found) == {
+        name: ["view1_frontal.jpg", "view2_lateral.jpg"]
+        for name in ("patient00001_study1", "patient00001_study2", "patient00002_study1")
+    }
+    assert not any("problem" in item for item in found)
+    study = tmp_path / "CheXpert" / "patient00001" / "study1"
+    assert of(radiograph_pairs(study)) == {"study1": ["view1_frontal.jpg", "view2_lateral.jpg"]}
+
+
+def test_a_folder_of_a_frontal_and_a_lateral_alone_is_a_case_of_its_name(tmp_path):
+    touch(tmp_path / "smith", "pa.png", "lateral.png")
+    assert of(radiograph_pairs(tmp_path / "smith")) == {"smith": ["pa.png", "lateral.png"]}
+
+
+def test_a_view_by_name_and_one_by_tags_alone_in_a_folder_are_a_case(tmp_path):
+    touch(tmp_path, "smith/pa.png")
+    header(tmp_path / "smith" / "IM1", "1.9.1", "LL")
+    assert of(radiograph_pairs(tmp_path)) == {"smith": ["pa.png", "IM1"]}
+
+
+def test_two_films_of_different_studies_are_two_cases_also_alone_in_a_folder(tmp_path):
+    header(tmp_path / "IM0.dcm", "1.9.1", "PA")
+    header(tmp_path / "IM1.dcm", "1.9.2", "LL")
+    found = {item["case"]: item.get("problem", "") for item in radiograph_pairs(tmp_path)}
+    assert "the lateral film of case study_001 is missing" in found["study_001"]
+    assert "the pa film of case study_002 is missing" in found["study_002"]
+
+
+@pytest.mark.parametrize("study", ["1.9.1", ""], ids=["with a study", "without one"])
+@pytest.mark.parametrize(
+    ("frontal", "lateral"),
+    [
+        pytest.param(("", "272479007"), ("", "399173006"), id="SNOMED CT codes"),
+        pytest.param(("", "R-10202"), ("", "R-10232"), id="SNOMED-RT codes"),
+        pytest.param(("POSTERO-ANTERIOR",), ("LAT",), id="spellings"),
+        pytest.param(("Frontal",), ("Left Lateral",), id="words"),
+    ],
+)
+def test_views_are_found_in_the_tags_as_the_reader_finds_them(tmp_path, frontal, lateral, study):
+    header(tmp_path / "IM0", study, *frontal)
+    header(tmp_path / "IM1", study, *lateral)
+    assert of(radiograph_pairs(tmp_path)) == {"study_001" if study else tmp_path.name: ["IM0", "IM1"]}
+
+
+def test_a_folder_given_in_place_of_the_pa_film_is_passed_on(tmp_path):
+    assert radiograph_pairs(pa=tmp_path, case="smith") == [{"image": str(tmp_path), "case": "smith"}]
+    with pytest.raises(InputError, match="give --lateral FILE too"):
+        radiograph_pairs(pa=tmp_path / "absent")
 
 
 def test_files_without_a_view_in_their_name_are_grouped_by_tags_and_numbered(tmp_path):

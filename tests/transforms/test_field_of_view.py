@@ -1,4 +1,3 @@
-import nibabel
 import numpy as np
 import pytest
 import torch
@@ -8,6 +7,7 @@ from conventions import InputError, Mark, MarkKind, View
 from drr import Acquisition, VolumeGrid, preset
 from readers import DecisionRecord, check_content, lung_place, unpack_films
 from tests.film_phantom import BEAMS, DETECTOR_MM, GRID, PIXELS, as_read, films, lungs
+from tests.readers.radiographs.film_files import planes_in_nifti
 from transforms import (
     MatchFieldOfView,
     MatchFieldOfViewd,
@@ -162,7 +162,7 @@ def test_a_drr_of_another_size_is_resampled():
 
 def test_drrs_in_one_nifti_file_are_stacked(tmp_path):
     planes = np.random.default_rng(0).random((SIZE, SIZE, 2)).astype(np.float32)
-    nibabel.save(nibabel.Nifti1Image(planes, np.eye(4)), tmp_path / "two.nii.gz")
+    planes_in_nifti(tmp_path / "two.nii.gz", planes, "chest")
     steps = Compose([ReadRadiographd("image"), MatchFieldOfViewd("image", CHEST)])
     item = steps({"image": str(tmp_path / "two.nii.gz"), "case": "a"})
     np.testing.assert_allclose(item["image"].numpy(), np.moveaxis(planes, -1, 0), atol=1e-6)

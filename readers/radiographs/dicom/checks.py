@@ -13,7 +13,7 @@ from conventions import MANUFACTURER, MARK_KEY, MARK_TAGS, InputError, Mark, Mar
 from ..computed import drr_mark
 from ..file_kind import MAX_FILE_BYTES, MAX_PIXELS
 from ..record import DecisionRecord
-from .header import MANUFACTURER_TAG, MARKS, PEOPLE, PIXELS, SYNTHETIC_DATA, TECHNICAL, Header
+from .header import MANUFACTURER_TAG, MARKS, OVERLAY_BITS, PEOPLE, PIXELS, SYNTHETIC_DATA, TECHNICAL, Header
 
 pydicom, has_pydicom = optional_import("pydicom")
 UID, _ = optional_import("pydicom.uid", name="UID")
@@ -98,7 +98,7 @@ def _meta_end(head: bytes) -> int:
 def _parse(file: Path, without_preamble: bool, *, stop_before_pixels: bool) -> Any:
     if not has_pydicom:
         raise InputError(f"{file}: reading DICOM needs the package pydicom; install it")
-    tags = [*TECHNICAL, *PEOPLE, *MARKS, SYNTHETIC_DATA, *(() if stop_before_pixels else PIXELS)]
+    tags = [*TECHNICAL, *OVERLAY_BITS, *PEOPLE, *MARKS, SYNTHETIC_DATA, *(() if stop_before_pixels else PIXELS)]
     try:
         return pydicom.dcmread(file, stop_before_pixels=stop_before_pixels, force=without_preamble, specific_tags=tags)
     except MemoryError:

@@ -47,6 +47,9 @@ TECHNICAL = (
 )
 """Tags that are kept; all others are skipped while the file is parsed."""
 
+OVERLAY_BITS = tuple(range(0x60000102, 0x60200000, 0x20000))
+"""Overlay Bit Position (60xx,0102)."""
+
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 _SALT = secrets.token_bytes(16)
@@ -77,17 +80,23 @@ class Header:
         except TypeError:
             return [str(value).strip().upper()]
 
-    def numbers(self, keyword: str) -> list[float]:
-        """Return the values of a tag as finite numbers; none, with a doubt, if one of them is not a number."""
-        words = [word for word in self.words(keyword) if word]
+    def places(self, keyword: str) -> list[float | None]:
+        """Return the values of a tag as finite numbers, None in an empty place.
+
+        If one of them is not a number, none is returned, and it is doubted.
+        """
         try:
-            numbers = [float(word) for word in words]
+            numbers = [float(word) if word else None for word in self.words(keyword)]
         except ValueError:
             numbers = [float("nan")]
-        if not np.isfinite(numbers).all():
+        if not all(number is None or np.isfinite(number) for number in numbers):
             self.record.doubt("tags", f"{keyword} does not hold numbers and is ignored")
             return []
         return numbers
+
+    def numbers(self, keyword: str) -> list[float]:
+        """Return the values of a tag as finite numbers; none, with a doubt, if one of them is not a number."""
+        return [number for number in self.places(keyword) if number is not None]
 
     def number(self, keyword: str) -> float | None:
         """Return the first value of a tag as a number, None where there is none."""

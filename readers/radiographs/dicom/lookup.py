@@ -123,28 +123,40 @@ def apply_voi(file: Path, header: Header, values: np.ndarray, valid: np.ndarray,
             record.found("tone", f"VOI look-up table {window + 1} of {len(tables)}, {table.bits} bits, is applied")
             return table(values) / table.top
         record.doubt("tone", "the VOI look-up table is shorter than it says; it is left out")
-    centres, widths = header.numbers("WindowCenter"), header.numbers("WindowWidth")
-    if not centres or len(centres) != len(widths):
-        record.assumed("tone", "no window or VOI look-up table is stated; the whole range of values is taken")
+    windows = _windows(header)
+    if not windows:
+        record.assumed("tone", "no window or VOI look-up table can be used; the whole range of values is taken")
         return values
-    _check_choice(file, window, len(centres), "windows")
+    _check_choice(file, window, len(windows), "windows")
+    centre, width = windows[window]
     function = header.text("VOILUTFunction") or "LINEAR"
     if function not in FUNCTIONS:
         record.doubt("tone", "the VOI LUT function is not a known one; a linear window is taken")
         function = "LINEAR"
-    shown = _windowed(values, centres[window], widths[window], function)
+    shown = _windowed(values, centre, width, function)
     if shown is None:
-        record.doubt("tone", f"window width {widths[window]:g} is impossible; the whole range of values is taken")
+        record.doubt("tone", f"window width {width:g} is impossible; the whole range of values is taken")
         return values
     low, high = np.percentile(shown[valid], (1, 99))
     if high - low < 0.02:
         record.doubt("tone", "the window leaves next to no contrast; the whole range of values is taken")
         return values
-    record.found(
-        "tone",
-        f"window {window + 1} of {len(centres)}: centre {centres[window]:g}, width {widths[window]:g}, {function}",
-    )
+    record.found("tone", f"window {window + 1} of {len(windows)}: centre {centre:g}, width {width:g}, {function}")
     return shown
+
+
+def _windows(header: Header) -> list[tuple[float, float]]:
+    """Return the windows, (centre, width), of which the file states both; doubt where it does not."""
+    centres, widths = (header.places(keyword) for keyword in ("WindowCenter", "WindowWidth"))
+    pairs = [(c, w) for c, w in zip(centres, widths, strict=False) if c is not None and w is not None]
+    counts = [sum(number is not None for number in numbers) for numbers in (centres, widths)]
+    if counts != [len(pairs), len(pairs)]:
+        taken = f"the {len(pairs)} of which both are stated" if pairs else "none"
+        header.record.doubt(
+            "tone",
+            f"the numbers of window centres and widths differ ({counts[0]} and {counts[1]}); {taken} can be used",
+        )
+    return pairs
 
 
 def _windowed(values: np.ndarray, centre: float, width: float, function: str) -> np.ndarray | None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-
 from conventions import View
 
+from ..turn import Turn
 from .header import Header
 
 UPRIGHT = {View.PA: ("L", "F"), View.LATERAL: ("P", "F")}
@@ -24,26 +21,6 @@ def main_directions(header: Header) -> tuple[str, str] | None:
         return None
     across, down = words[0][0], words[1][0]
     return None if down in (across, OPPOSITE[across]) else (across, down)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Turn that brings an image upright.
-
-    Args:
-        transposed: whether rows and columns change places, before the rest.
-        mirrored: whether columns are reversed.
-        overturned: whether rows are reversed.
-    """
-
-    transposed: bool = False
-    mirrored: bool = False
-    overturned: bool = False
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Turn (rows, columns)."""
-        image = image.T if self.transposed else image
-        return image[:: -1 if self.overturned else 1, :: -1 if self.mirrored else 1]
 
 
 def find_turn(header: Header, asked: View) -> Turn:

@@ -13,7 +13,9 @@ from monai.utils import optional_import
 
 from conventions import InputError
 
+from ..stream import StreamFacts, stream_facts
 from . import decode
+from .bits import number_of_bits, numbers
 from .checks import is_compressed, syntax
 from .header import Header
 
@@ -35,16 +37,39 @@ TIMEOUT_S = 60
 def stored_values(file: Path, header: Header) -> np.ndarray:
     """Decode the pixels and keep the stored bits, BitsStored up to HighBit.
 
+    A compressed stream states its own number of bits, which counts instead. Where the number of bits is not that of the
+    header, BitsStored and HighBit of the header are set to what was read.
+
     Args:
         file: named in errors.
         header: tags of the film, with the pixels in its dataset.
 
     Returns:
-        (rows, columns) int32, sign extended where PixelRepresentation (0028,0103) says so.
+        (rows, columns) int32 or int64, sign extended where PixelRepresentation (0028,0103) says so.
 
     Raises:
-        InputError: where pixels are cut off, damaged or in a transfer syntax that nothing installed decodes.
+        InputError: where pixels are cut off, damaged or in a transfer syntax that nothing installed decodes, or a
+            compressed stream is not of one grey image of the size that the header states.
     """
+    allocated, stored, shift = _depth(header)
+    if is_compressed(header):
+        facts = None if syntax(header) == RLE else stream_facts(header.dataset.PixelData)
+        _check_stream(file, header, facts)
+        values = _decompress(file, header, facts)
+        if facts is not None:
+            allocated, stored, shift = facts.bits, _of_stream(header, facts, stored), 0
+    else:
+        values = _native(file, header, allocated)
+    words = (values.astype(np.int64) & 2**allocated - 1) >> shift
+    bits = number_of_bits(header, words, stored, allocated - shift, shift)
+    if bits != header.number("BitsStored"):
+        header.dataset.BitsStored, header.dataset.HighBit = bits, bits - 1
+    found = numbers(words, bits, header.number("PixelRepresentation") == 1)
+    return found if allocated > 16 else found.astype(np.int32)
+
+
+def _depth(header: Header) -> tuple[int, int, int]:
+    """Return BitsAllocated, BitsStored and the number of bits below those stored."""
     allocated, stored, high = (int(header.number(k) or 0) for k in ("BitsAllocated", "BitsStored", "HighBit"))
     if header.number("HighBit") is None:
         high = stored - 1
@@ -55,16 +80,32 @@ def stored_values(file: Path, header: Header) -> np.ndarray:
         shift = 0
     elif shift:
         header.record.doubt("bits", f"the stored bits end at bit {high}, not {stored - 1}; they are read from there")
-    if is_compressed(header):
-        values = _decompress(file, header)
-        shift = 0 if syntax(header) != RLE else shift
-    else:
-        values = _native(file, header, allocated)
-    bits = (values.astype(np.int64) if allocated > 16 else values.astype(np.int32)) >> shift
-    bits &= 2**stored - 1
-    if header.number("PixelRepresentation") == 1:
-        bits = np.where(bits >= 2 ** (stored - 1), bits - 2**stored, bits)
-    return bits
+    return allocated, stored, shift
+
+
+def _check_stream(file: Path, header: Header, facts: StreamFacts | None) -> None:
+    """Raise an `InputError` where a compressed stream is of another image than the header says."""
+    if facts is None:
+        return
+    shape = tuple(int(header.number(keyword) or 0) for keyword in ("Rows", "Columns"))
+    if facts.channels != 1:
+        raise InputError(f"{file}: its {facts.name} stream has {facts.channels} channels, not grey; export it as grey")
+    if facts.shape[0] and facts.shape != shape:  # JPEG may state the rows later
+        (rows, columns), (there, across) = shape, facts.shape
+        raise InputError(
+            f"{file}: its {facts.name} stream has {there} x {across} pixels, its header says {rows} x {columns}; "
+            "export it again"
+        )
+
+
+def _of_stream(header: Header, facts: StreamFacts, stored: int) -> int:
+    """Return how many bits of a stream's samples are stored, by the stream and the header."""
+    if facts.signed and header.number("PixelRepresentation") != 1:
+        header.record.doubt("bits", f"the {facts.name} stream is signed, unlike the header; the stream is followed")
+        header.dataset.PixelRepresentation = 1
+    if facts.bits < stored:
+        header.record.found("bits", f"the {facts.name} stream has {facts.bits} bits, not {stored} as the header says")
+    return min(facts.bits, stored)
 
 
 def _native(file: Path, header: Header, allocated: int) -> np.ndarray:
@@ -82,7 +123,7 @@ def _native(file: Path, header: Header, allocated: int) -> np.ndarray:
     return np.frombuffer(data, f"{order}u{allocated // 8}", rows * columns).reshape(rows, columns)
 
 
-def _decompress(file: Path, header: Header) -> np.ndarray:
+def _decompress(file: Path, header: Header, facts: StreamFacts | None) -> np.ndarray:
     """Decode in a child process, since damaged streams make some decoders abort."""
     uid = syntax(header)
     name = uid.name if uid.name != uid else "an unknown transfer syntax"
@@ -91,7 +132,7 @@ def _decompress(file: Path, header: Header) -> np.ndarray:
         raise InputError(f"{file}: its pixels cannot be decoded as {name}, they are plain; export it again")
     with tempfile.TemporaryDirectory() as folder:
         pixels, decoded = Path(folder) / "pixels.dcm", Path(folder) / "decoded.npy"
-        _only_pixels(header.dataset, uid).save_as(pixels)
+        _only_pixels(header.dataset, uid, facts).save_as(pixels)
         # -P: do not search the program's own folder, whose modules are named like others.
         command = [sys.executable, "-P", decode.__file__, str(pixels), str(decoded), *DECODERS]
         try:
@@ -108,10 +149,10 @@ def _decompress(file: Path, header: Header) -> np.ndarray:
     return values.reshape(rows, columns)
 
 
-def _only_pixels(dataset: Any, uid: Any) -> Any:
+def _only_pixels(dataset: Any, uid: Any, facts: StreamFacts | None) -> Any:
     """Return an instance of the pixels alone, MONOCHROME2 without rescale, since ITK inverts and rescales by itself.
 
-    RLE keeps the bits of a word as they are, so all of them are asked for; other syntaxes hold values.
+    All bits are asked for: those that the stream states, or those of a word in RLE.
     """
     meta = pydicom.dataset.FileMetaDataset()
     meta.MediaStorageSOPClassUID = SECONDARY_CAPTURE
@@ -121,10 +162,13 @@ def _only_pixels(dataset: Any, uid: Any) -> Any:
     bare = pydicom.dataset.FileDataset("", {}, preamble=b"\0" * 128, file_meta=meta, is_implicit_VR=False)
     bare.SOPClassUID, bare.SOPInstanceUID = SECONDARY_CAPTURE, "2.25.1"
     bare.SamplesPerPixel, bare.PhotometricInterpretation = 1, "MONOCHROME2"
-    for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
+    for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored"):
         setattr(bare, keyword, int(dataset.get(keyword) or 0))
-    if uid == RLE:
-        bare.BitsStored, bare.PixelRepresentation = bare.BitsAllocated, 0
+    if facts is not None:
+        bare.BitsAllocated, bare.BitsStored = 8 if facts.bits <= 8 else 16, facts.bits
+    elif uid == RLE:
+        bare.BitsStored = bare.BitsAllocated
+    bare.PixelRepresentation = 0  # the sign is found afterwards
     bare.HighBit = bare.BitsStored - 1
     bare.PixelData = dataset.PixelData
     bare["PixelData"].VR = "OB"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
+
+from monai.utils import optional_import
 
 from conventions import View
 from drr import VIEW_POSITIONS
 
+from ..record import DecisionRecord
 from .header import Header
 from .orientation import OPPOSITE, UPRIGHT, main_directions
+
+pydicom, has_pydicom = optional_import("pydicom")
+
+STATING = ("ViewPosition", "ViewCodeSequence", "PatientOrientation")
+"""Tags that may state the view, in the order in which they are believed."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class Projection:
 
 _PA = Projection(View.PA, "PA")
 _AP = Projection(View.PA, "AP", usual=False)
+_AXIAL = Projection(View.PA, "AP axial", usual=False)
 _FRONTAL = Projection(View.PA, "frontal")
 _LATERAL = Projection(View.LATERAL, "lateral")
 _LEFT = Projection(View.LATERAL, "left lateral (left side at the detector)")
@@ -39,11 +50,18 @@ _BY_POSE = {"pa": _PA, "ap": _AP, "left": _LEFT, "right": _RIGHT}
 
 POSITIONS = {
     **{term: _BY_POSE[pose] for term, pose in VIEW_POSITIONS.items()},
+    "POSTEROANTERIOR": _PA,
+    "ANTEROPOSTERIOR": _AP,
+    **dict.fromkeys(("APAXIAL", "LORDOTIC", "APLORDOTIC"), _AXIAL),
+    "FRONTAL": _FRONTAL,
     **dict.fromkeys(("LATERAL", "LAT"), _LATERAL),
-    **dict.fromkeys(("RLD", "LLD"), _DECUBITUS),
+    **dict.fromkeys(("LLATERAL", "LLAT", "LTLAT", "LEFTLATERAL", "LATERALLEFT", "LEFTLAT"), _LEFT),
+    **dict.fromkeys(("RLATERAL", "RLAT", "RTLAT", "RIGHTLATERAL", "LATERALRIGHT", "RIGHTLAT"), _RIGHT),
+    **dict.fromkeys(("RLD", "LLD", "APRLD", "APLLD", "PARLD", "PALLD", "DECUBITUS"), _DECUBITUS),
     **dict.fromkeys(("RLO", "LLO", "RAO", "LAO", "RPO", "LPO", "OBLIQUE"), _OBLIQUE),
 }
-"""View Position (0018,5101): the terms of `drr.VIEW_POSITIONS`, and those for which no beam is known."""
+"""View Position (0018,5101), letters alone: the terms of `drr.VIEW_POSITIONS`, what files have in their place, and
+terms for which no beam is known."""
 
 CODES = {
     **dict.fromkeys(("399033003", "R-10202"), _FRONTAL),
@@ -59,18 +77,25 @@ CODES = {
 """SNOMED CT and SNOMED-RT codes in View Code Sequence (0054,0220), of CID 4010."""
 
 
-def view_of_position(position: str) -> View | None:
-    """Return the view that a term of View Position (0018,5101) states.
+def study_and_view(file: Path) -> tuple[str | None, View | None]:
+    """Read what the tags of a file say about its study and view, without its pixels.
 
     Args:
-        position: the term, in any case.
+        file: any file.
 
     Returns:
-        The view of a film taken along PA, AP or from the side; None for an oblique or a decubitus film, and where the
-        term is not known.
+        StudyInstanceUID, to be compared and dropped, None where the file is not DICOM; and the view, None where none is
+        stated, or an oblique or a decubitus one.
     """
-    projection = POSITIONS.get(position.strip().upper())
-    return None if projection is None or projection is _DECUBITUS else projection.view
+    if not has_pydicom:
+        return None, None
+    try:
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", *STATING])
+    except Exception:  # pydicom raises whatever a file that is not DICOM happens to cause
+        return None, None
+    projection = _projection(Header(dataset, DecisionRecord(str(file))))
+    view = None if projection is None or projection is _DECUBITUS else projection.view
+    return str(dataset.get("StudyInstanceUID") or ""), view
 
 
 def find_view(header: Header, asked: View) -> View | None:
@@ -84,15 +109,12 @@ def find_view(header: Header, asked: View) -> View | None:
         The view that the tags state; None where they state none that a model reads.
     """
     record = header.record
-    projection = _projection(header)
-    directions = main_directions(header)
-    axes = {axis for letter in directions or () for axis in (letter, OPPOSITE[letter])}
-    by_letters = next((view for view, (right, _) in UPRIGHT.items() if right in axes), None)
+    if header.text("ViewPosition") and _position(header) not in POSITIONS:
+        record.doubt("view", "ViewPosition holds an unknown term")
+    projection, by_letters = _projection(header), _by_letters(header)
     if projection is None:
-        if by_letters is None:
-            record.assumed("view", f"not stated; taken for {asked} as asked")
-            return None
-        projection = Projection(by_letters, f"{by_letters} by PatientOrientation")
+        record.assumed("view", f"not stated; taken for {asked} as asked")
+        return None
     if not projection.usual:
         record.doubt("view", f"the tags say {projection.name}, which the model is not made for")
     else:
@@ -105,14 +127,25 @@ def find_view(header: Header, asked: View) -> View | None:
 
 
 def _projection(header: Header) -> Projection | None:
-    """Return what ViewPosition says, else ViewCodeSequence."""
-    position = header.text("ViewPosition")
+    """Return what ViewPosition says, else ViewCodeSequence, else PatientOrientation."""
+    position = _position(header)
     if position in POSITIONS:
         return POSITIONS[position]
-    if position:
-        header.record.doubt("view", "ViewPosition holds an unknown term")
     for item in header.items("ViewCodeSequence"):
         code = Header(item, header.record).text("CodeValue")
         if code in CODES:
             return CODES[code]
-    return None
+    view = _by_letters(header)
+    return None if view is None else Projection(view, f"{view} by PatientOrientation")
+
+
+def _position(header: Header) -> str:
+    """Return the letters of ViewPosition, which is spelt with spaces, dots and hyphens too."""
+    return re.sub("[^A-Z]", "", header.text("ViewPosition"))
+
+
+def _by_letters(header: Header) -> View | None:
+    """Return the view whose right and left are those of the image, by PatientOrientation."""
+    directions = main_directions(header)
+    axes = {axis for letter in directions or () for axis in (letter, OPPOSITE[letter])}
+    return next((view for view, (right, _) in UPRIGHT.items() if right in axes), None)

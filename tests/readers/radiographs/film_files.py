@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
+import nibabel
 import numpy as np
 import pydicom
 import pytest
+from nibabel.nifti1 import Nifti1Extension
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from conventions import InputError
+from conventions import MARK_NIFTI_CODE, InputError, MarkKind, mark
 from transforms import ReadRadiograph
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -145,6 +150,36 @@ def picture(path, pixels, mode=None, **options):
     """Write pixels with Pillow, in another mode where one is given, and return the path."""
     image = Image.fromarray(pixels)
     (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+def png_chunk(name, data):
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png_of_sixteen_bits(path, planes, extra=b""):
+    """Write (rows, columns, channels) uint16 as PNG, which Pillow cannot do for several channels."""
+    rows, columns, channels = planes.shape
+    header = struct.pack(">IIBBBBB", columns, rows, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    lines = b"".join(b"\0" + line.tobytes() for line in planes.astype(">u2"))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + extra
+        + png_chunk(b"IDAT", zlib.compress(lines))
+        + png_chunk(b"IEND", b"")
+    )
+    return path
+
+
+def planes_in_nifti(path, planes, geometry=None):
+    """Write planes (rows, columns, views) as one NIfTI file, with the mark of DRRs where a geometry is given."""
+    image = nibabel.Nifti1Image(planes.astype(np.float32), np.eye(4))
+    if geometry:
+        text = mark(MarkKind.COMPUTED_RADIOGRAPH, {"geometry": geometry})
+        image.header.extensions.append(Nifti1Extension(MARK_NIFTI_CODE, text.encode()))
+    nibabel.save(image, path)
     return path
 
 

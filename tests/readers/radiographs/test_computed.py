@@ -14,7 +14,17 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from conventions import DRR_NOTE, MARK_TAGS, InputError, Mark, MarkKind, mark, read_mark
 from export import write_dicom_radiograph, write_nifti, write_png16, write_radiograph_nifti
 from readers.radiographs.computed import marked_view
-from tests.readers.radiographs.film_files import dataset, read, refusal, same, says, stored, thorax, unit
+from tests.readers.radiographs.film_files import (
+    dataset,
+    planes_in_nifti,
+    read,
+    refusal,
+    same,
+    says,
+    stored,
+    thorax,
+    unit,
+)
 
 SIZE = 64
 DETAILS = {"geometry": "chest", "curve": "water", "film_style": "linear"}
@@ -214,19 +224,33 @@ def test_a_synthetic_ct_is_no_drr(tmp_path):
 
 
 @pytest.mark.parametrize(("view", "index"), [("pa", 0), ("lateral", 1)])
-def test_a_plane_of_a_nifti_file_of_all_views(tmp_path, plane, view, index):
+def test_a_plane_of_a_marked_nifti_file_of_all_views_keeps_its_values(tmp_path, plane, view, index):
     planes = np.stack([plane, plane[::-1]], axis=-1)
-    nibabel.save(nibabel.Nifti1Image(planes.astype(np.float32), np.eye(4)), tmp_path / "two.nii.gz")
-    image = read(tmp_path / "two.nii.gz", view)
+    image = read(planes_in_nifti(tmp_path / "two.nii.gz", planes, "chest"), view)
     same(image, planes[..., index])
-    assert image.meta["computed"] == UNMARKED
+    assert image.meta["computed"].geometry == "chest"
 
 
-def bad_nifti(shape, value=0.5):
+@pytest.mark.parametrize(("view", "index"), [("pa", 0), ("lateral", 1)])
+@pytest.mark.parametrize("scale", [1, 4000], ids=["in [0, 1]", "beyond it"])
+def test_a_plane_of_a_nifti_file_without_a_mark_is_a_film_as_in_a_picture(tmp_path, view, index, scale):
+    planes = scale * np.stack([thorax((300, 300), name) for name in ("pa", "lateral")], axis=-1)
+    image = read(planes_in_nifti(tmp_path / "two.nii.gz", planes), view)
+    same(image, unit(planes[..., index]))
+    assert image.meta["computed"] is None
+    assert says(image, "assumed", "polarity")
+
+
+def bad_nifti(shape, value=0.5, geometry=None):
     def make(path):
-        nibabel.save(nibabel.Nifti1Image(np.full(shape, value, np.float32), np.eye(4)), path)
+        planes_in_nifti(path, np.full(shape, value), geometry)
 
     return make
+
+
+def coloured(path):
+    kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(np.zeros((SIZE, SIZE, 2), kind), np.eye(4)), path)
 
 
 def cut(path):
@@ -238,7 +262,12 @@ def cut(path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        pytest.param(bad_nifti((SIZE, SIZE, 2), 7.0), "lie in [0, 1]", id="values out of range"),
+        pytest.param(
+            bad_nifti((SIZE, SIZE, 2), 7.0, "chest"), "marked as DRRs, whose values lie in [0, 1]", id="range"
+        ),
+        pytest.param(bad_nifti((SIZE, SIZE, 2), np.nan), "are not numbers", id="NaN"),
+        pytest.param(bad_nifti((SIZE, SIZE, 2)), "is constant", id="constant film"),
+        pytest.param(coloured, "is a colour image", id="colours"),
         pytest.param(bad_nifti((SIZE, SIZE, 3)), "shape (64, 64, 3) is not", id="three planes"),
         pytest.param(bad_nifti((SIZE, SIZE, 1)), "give PNG files", id="one plane"),
         pytest.param(cut, "cannot be read as NIfTI, it is cut off or damaged", id="cut"),

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.readers.radiographs.film_files import picture, read, refusal, same, says, stored, thorax, unit
+from tests.readers.radiographs.film_files import (
+    compress,
+    picture,
+    png_chunk,
+    png_of_sixteen_bits,
+    read,
+    refusal,
+    same,
+    says,
+    stored,
+    thorax,
+    unit,
+    write,
+)
 
 THORAX = thorax((700, 600))
 EIGHT = stored(THORAX, 8).astype(np.uint8)
@@ -111,6 +124,70 @@ def test_sixteen_bit_using_twelve(tmp_path):
     assert says(image, "found", "bits", "12 of the 16 bits")
 
 
+SIXTEEN_BIT_CHANNELS = [pytest.param(n, id=name) for n, name in ((2, "grey with alpha"), (3, "RGB"), (4, "RGBA"))]
+
+
+def planes_of(pixels, channels, opacity=65535):
+    """Grey in two to four channels, (rows, columns, channels), the last of two or four being opacity."""
+    planes = [pixels] * (channels - (channels != 3)) + [np.full_like(pixels, opacity)] * (channels != 3)
+    return np.stack(planes, -1)
+
+
+@pytest.mark.parametrize("channels", SIXTEEN_BIT_CHANNELS)
+@pytest.mark.parametrize("opacity", [65535, 40000])
+def test_sixteen_bit_colours_keep_their_bits(tmp_path, channels, opacity):
+    pixels = stored(THORAX, 12)
+    image = read(png_of_sixteen_bits(tmp_path / "a.png", planes_of(pixels, channels, opacity)))
+    same(image, unit(pixels))
+    assert says(image, "found", "bits", "12 of the 16 bits")
+    assert says(image, "changed", "channels", "made grey from a 16-bit")
+    assert len(np.unique(image)) > 3000
+
+
+@pytest.mark.parametrize("channels", SIXTEEN_BIT_CHANNELS)
+def test_sixteen_bit_colours_are_turned_as_exif_says(tmp_path, channels):
+    data = Image.Exif()
+    data[0x0112] = 6
+    sideways = np.rot90(planes_of(SIXTEEN, channels))
+    path = png_of_sixteen_bits(
+        tmp_path / "a.png", sideways, png_chunk(b"eXIf", data.tobytes().removeprefix(b"Exif\0\0"))
+    )
+    same(read(path), unit(SIXTEEN))
+
+
+@pytest.mark.parametrize(
+    ("channels", "place", "words"),
+    [(3, 0, "is a colour image (16-bit RGB)"), (4, 2, "is a colour image (16-bit RGBA)"), (2, 1, "is transparent in")],
+)
+def test_sixteen_bit_pictures_that_are_not_grey_are_refused(tmp_path, channels, place, words):
+    planes = planes_of(SIXTEEN, channels)
+    planes[50:90, 50:90, place] = 0
+    assert words in refusal(png_of_sixteen_bits(tmp_path / "a.png", planes))
+
+
+def test_a_sixteen_bit_picture_with_a_damaged_checksum_is_refused(tmp_path):
+    path = png_of_sixteen_bits(tmp_path / "a.png", planes_of(SIXTEEN, 3))
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 0xFF
+    path.write_bytes(bytes(data))
+    assert "is cut off or damaged" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "words"),
+    [
+        ("JPEGExtendedProcess2_4", "is JPEG of 16 bits, which is not read"),
+        ("JPEGLosslessProcess14_1", "is lossless JPEG of 16 bits, which is not read"),
+        ("JPEGLSLossless", "is JPEG-LS of 16 bits, which is not read"),
+    ],
+)
+def test_a_kind_of_jpeg_that_is_not_read_is_named(tmp_path, syntax, words):
+    path = compress(write(tmp_path / "a.dcm", stored(THORAX, 12)), syntax)
+    stream = path.read_bytes()
+    (tmp_path / "a.jpg").write_bytes(stream[stream.index(b"\xff\xd8\xff") :])
+    assert words in refusal(tmp_path / "a.jpg")
+
+
 def test_float_tiff_with_negative_values_is_scaled(tmp_path):
     pixels = (THORAX * 3 - 1).astype(np.float32)
     image = read(picture(tmp_path / "a.tif", pixels))
@@ -172,7 +249,7 @@ def not_a_number(path):
     [
         pytest.param(".png", cut, "is cut off or damaged", id="cut PNG"),
         pytest.param(".jpg", cut, "is cut off or damaged", id="cut JPEG"),
-        pytest.param(".tif", cut, "is cut off or damaged", id="cut TIFF"),
+        pytest.param(".tif", cut, "is cut off, pixels are missing", id="cut TIFF"),
         pytest.param(".png", bad_checksum, "is cut off or damaged", id="damaged checksum"),
         pytest.param(".png", transparent, "is transparent in places", id="transparent"),
         pytest.param(".png", colour, "is a colour image (RGB)", id="colour PNG"),
@@ -199,16 +276,13 @@ def test_what_is_no_radiograph_is_refused(tmp_path, suffix, make, words):
 
 @pytest.mark.parametrize("side", [pytest.param(60000, id="beyond Pillow's cap"), pytest.param(11000, id="beyond ours")])
 def test_a_decompression_bomb_is_refused_before_memory_is_taken(tmp_path, side):
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     path = tmp_path / "a.png"
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(bytes(10**5)))
-        + chunk(b"IEND", b"")
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(bytes(10**5)))
+        + png_chunk(b"IEND", b"")
     )
     tracemalloc.start()
     message = refusal(path)

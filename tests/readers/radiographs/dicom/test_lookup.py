@@ -32,6 +32,38 @@ def test_the_first_of_several_windows_or_the_one_chosen(tmp_path):
     assert "has no window with index 2, where the first one is 0; number of windows: 2" in refusal(path, window=2)
 
 
+@pytest.mark.parametrize(
+    ("centres", "widths", "counts"),
+    [
+        pytest.param([1800, 900], 2400, "2 and 1", id="a width is missing"),
+        pytest.param(1800, [2400, 900], "1 and 2", id="a centre is missing"),
+        pytest.param(["", "1800"], ["900", "2400"], "1 and 2", id="the first centre is empty"),
+    ],
+)
+def test_the_pair_that_exists_is_taken_with_a_doubt(tmp_path, centres, widths, counts):
+    path = write(tmp_path / "a.dcm", PIXELS, WindowCenter=centres, WindowWidth=widths)
+    image = read(path)
+    whole = write(tmp_path / "b.dcm", PIXELS, **WINDOW)
+    truth = pydicom.dcmread(whole)
+    same(image, unit(apply_voi_lut(truth.pixel_array, truth)), atol=1e-4)
+    assert says(image, "doubt", "tone", f"differ ({counts}); the 1 of which both are stated can be used")
+    assert says(image, "found", "tone", "window 1 of 1: centre 1800, width 2400")
+    assert "number of windows: 1" in refusal(path, window=1)
+
+
+@pytest.mark.parametrize("tag", ["WindowCenter", "WindowWidth"])
+def test_half_a_window_is_doubted(tmp_path, tag):
+    image = read(write(tmp_path / "a.dcm", PIXELS, **{tag: 1800}))
+    same(image, unit(PIXELS))
+    assert says(image, "doubt", "tone", "none can be used")
+
+
+def test_no_window_is_no_doubt(tmp_path):
+    image = read(write(tmp_path / "a.dcm", PIXELS))
+    assert says(image, "assumed", "tone", "no window or VOI look-up table can be used")
+    assert not image.meta["record"].doubts
+
+
 @pytest.mark.parametrize("width", [pytest.param(0, id="zero"), pytest.param(-5, id="negative")])
 def test_an_impossible_window_is_ignored(tmp_path, width):
     image = read(write(tmp_path / "a.dcm", PIXELS, WindowCenter=100, WindowWidth=width))

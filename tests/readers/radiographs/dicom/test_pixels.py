@@ -120,12 +120,112 @@ def test_high_bit_15_with_12_stored_reads_the_upper_bits_and_warns(tmp_path):
     assert says(image, "doubt", "bits")
 
 
+OVERLAY = np.zeros_like(PIXELS)
+OVERLAY[300:500, 300:500] = 0x8000
+
+
 @pytest.mark.parametrize("name", [None, "RLELossless"])
 def test_overlay_bits_above_the_stored_ones_are_masked(tmp_path, name):
-    overlay = np.zeros_like(PIXELS)
-    overlay[300:500, 300:500] = 0x8000
-    path = write(tmp_path / "a.dcm", PIXELS | overlay)
-    same(read(compress(path, name) if name else path), unit(PIXELS))
+    path = write(tmp_path / "a.dcm", PIXELS | OVERLAY)
+    image = read(compress(path, name) if name else path)
+    same(image, unit(PIXELS))
+    assert says(image, "doubt", "bits", "look like an overlay that no tag states")
+
+
+def test_an_overlay_that_the_tags_state_is_masked_without_a_doubt(tmp_path):
+    made = dataset(PIXELS | OVERLAY)
+    made.add_new(0x60020100, "US", 16)
+    made.add_new(0x60020102, "US", 15)
+    made.save_as(tmp_path / "a.dcm")
+    image = read(tmp_path / "a.dcm")
+    same(image, unit(PIXELS))
+    assert not image.meta["record"].doubts
+
+
+def test_a_padding_value_of_more_bits_is_masked_without_a_doubt(tmp_path):
+    padded = PIXELS.copy()
+    padded[:, :100] = 63536
+    image = read(write(tmp_path / "a.dcm", padded, PixelPaddingValue=63536))
+    assert image.shape[2] == PIXELS.shape[1] - 100
+    assert not image.meta["record"].doubts
+
+
+ABOVE = [(14, 12, None), (12, 10, None), (16, 15, None), (16, 12, None)]
+COMPRESSED = [(14, 12, name) for name in ("RLELossless", "JPEGLosslessProcess14_1", "JPEG2000Lossless")]
+
+
+@pytest.mark.parametrize(("used", "said", "name"), [*ABOVE, *COMPRESSED])
+@pytest.mark.parametrize("representation", [0, 1], ids=["unsigned", "signed"])
+def test_bits_above_those_stated_are_read_with_a_doubt(tmp_path, used, said, representation, name):
+    numbers = stored(THORAX, used, 0, 1).astype(np.int32) - 2 ** (used - 1) * representation
+    path = write(tmp_path / "a.dcm", numbers, bits=16, PixelRepresentation=representation)
+    if name:
+        compress(path, name)
+    made = pydicom.dcmread(path)
+    made.BitsStored, made.HighBit = said, said - 1
+    made.save_as(path)
+    image = read(path)
+    same(image, unit(numbers))
+    there = 16 if representation else used
+    assert says(image, "doubt", "bits", f"which no overlay explains; {there} bits are read, not {said}")
+
+
+def narrow(path, values, bits, name, **tags):
+    """Write a stream of fewer bits than its words, which GDCM alone does not.
+
+    The first prediction of lossless JPEG and the level shift of JPEG 2000 are half of the range, so that a stream of 16
+    bits becomes one of fewer if its precision is changed and its numbers have the difference of these halves added.
+    """
+    compress(write(path, values + 2**15 - 2 ** (bits - 1), bits=16), name)
+    made = pydicom.dcmread(path)
+    stream = bytearray(made.PixelData)
+    if name == "JPEG2000Lossless":
+        stream[stream.index(b"\xff\x4f\xff\x51") + 42] = bits - 1
+    else:
+        stream[stream.index(b"\xff\xc3") + 4] = bits
+    made.PixelData = bytes(stream)
+    for keyword, value in tags.items():
+        setattr(made, keyword, value)
+    made.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["JPEG2000Lossless", "JPEGLosslessProcess14_1"])
+@pytest.mark.parametrize("said", [10, 12, 16])
+@pytest.mark.parametrize("decoders", [("pydicom",), ("itk",)], ids=["by GDCM", "by ITK"])
+def test_the_precision_of_a_stream_counts(tmp_path, monkeypatch, name, said, decoders):
+    monkeypatch.setattr(decoding, "DECODERS", decoders)
+    image = read(narrow(tmp_path / "a.dcm", PIXELS, 12, name, BitsStored=said, HighBit=said - 1))
+    same(image, unit(PIXELS))
+    assert says(image, "doubt", "bits", "12 bits are read, not 10") == (said == 10)
+    assert says(image, "found", "bits", "stream has 12 bits, not 16 as the header says") == (said == 16)
+
+
+@pytest.mark.parametrize("name", ["JPEG2000Lossless", "JPEGLosslessProcess14_1"])
+def test_the_sign_is_the_highest_bit_of_a_stream(tmp_path, name):
+    signed = PIXELS.astype(np.int32) - 2048
+    path = narrow(tmp_path / "a.dcm", signed & 0xFFF, 12, name, BitsStored=16, HighBit=15, PixelRepresentation=1)
+    same(read(path), unit(PIXELS))
+
+
+def test_a_signed_stream_with_an_unsigned_header_is_read_as_signed(tmp_path):
+    signed = PIXELS.astype(np.int32) - 2048
+    path = compress(write(tmp_path / "a.dcm", signed, bits=16, PixelRepresentation=1), "JPEG2000Lossless")
+    made = pydicom.dcmread(path)
+    made.PixelRepresentation = 0
+    made.save_as(path)
+    image = read(path)
+    same(image, unit(PIXELS))
+    assert says(image, "doubt", "bits", "the JPEG 2000 stream is signed, unlike the header")
+
+
+@pytest.mark.parametrize("name", ["JPEG2000Lossless", "JPEGLSLossless"])
+def test_a_stream_of_another_size_is_named(tmp_path, name):
+    path = compress(write(tmp_path / "a.dcm", PIXELS), name)
+    made = pydicom.dcmread(path)
+    made.Rows = 1000
+    made.save_as(path)
+    assert "stream has 1200 x 1000 pixels, its header says 1000 x 1000" in refusal(path)
 
 
 def test_signed_with_rescale(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 
 from conventions import View
 from drr import VIEW_POSITIONS
-from readers import view_of_position
+from readers.radiographs.dicom import study_and_view
 from tests.readers.radiographs.film_files import read, says, stored, thorax, write
 
 PIXELS = stored(thorax())
@@ -63,11 +63,41 @@ def test_what_the_tags_say_about_the_view(tmp_path, tags, view, kind, words):
         *((term, View.PA if pose in ("pa", "ap") else View.LATERAL) for term, pose in VIEW_POSITIONS.items()),
         (" lateral ", View.LATERAL),
         ("lat", View.LATERAL),
+        ("Left Lateral", View.LATERAL),
+        ("R LAT", View.LATERAL),
+        ("POSTERO-ANTERIOR", View.PA),
+        ("antero-posterior", View.PA),
+        ("P.A.", View.PA),
+        ("Frontal", View.PA),
+        ("AP AXIAL", View.PA),
         pytest.param("RLD", None, id="decubitus"),
+        pytest.param("PA LLD", None, id="PA decubitus"),
         pytest.param("LAO", None, id="oblique"),
         pytest.param("QUETZAL", None, id="unknown"),
         pytest.param("", None, id="empty"),
     ],
 )
-def test_the_view_that_a_term_states(position, view):
-    assert view_of_position(position) is view
+def test_the_view_that_a_term_states(tmp_path, position, view):
+    path = write(tmp_path / "a.dcm", PIXELS, ViewPosition=position, PatientOrientation=None, StudyInstanceUID="1.9.1")
+    assert study_and_view(path) == ("1.9.1", view)
+
+
+@pytest.mark.parametrize(
+    ("tags", "view"),
+    [
+        (code("272479007"), View.PA),
+        (code("399173006"), View.LATERAL),
+        (code("R-10202", "SRT"), View.PA),
+        ({**code("399173006"), "ViewPosition": "PA"}, View.PA),
+        ({**NOTHING, "PatientOrientation": ["A", "F"]}, View.LATERAL),
+        ({**NOTHING, "PatientOrientation": ["L", "F"]}, View.PA),
+        (NOTHING, None),
+    ],
+)
+def test_the_view_that_other_tags_state(tmp_path, tags, view):
+    assert study_and_view(write(tmp_path / "a.dcm", PIXELS, **tags)) == ("", view)
+
+
+def test_a_file_that_is_not_dicom_has_neither_study_nor_view(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x" * 200)
+    assert study_and_view(tmp_path / "a.png") == (None, None)
