@@ -4,28 +4,29 @@ Writes its section of docs/benchmarks.md. Run from the repository, with a traine
     python -m benchmarks.pseudo_real --checkpoint MODEL.pt --manifest MANIFEST [--randomised MODEL2.pt] \
         [--cyclegan real_to_drr.pt] [--fastcut OTHER/real_to_drr.pt]
 
-Method: Each CT of the test and validation folds is rendered three times as a pair of films, with different settings:
-geometry off the preset's (SDD up to 60 mm, rotation up to 3 degrees, tilt up to 2, shift up to 8 mm). Before the
-logarithm, scatter is added that is 30 to 40 % of the radiation behind the patient, a third of it spread by a Gaussian
-with a sigma of 0.06 of the height and the rest by one of 0.3, and the photons are counted, 100,000 in an open pixel.
-The film's curve has a long toe and a short shoulder: 1 - exp(-exp(slope (p - steepest))) of the line integral p, with a
-slope of 1.1 to 1.4 and steepest at 2.6 to 3.2. It is sharpened with a narrow mask (0.01 of the height, strength 1.5),
-stretched between its 0.5 and 99.5 percentiles as films are read, and black beyond the film on two sides (5 to 15 % of
-each), with an L in a corner. `RandFilm` draws none of these looks: its logistic and gamma curves stay more than 0.04
-away from each of these somewhere, it scatters with one Gaussian, its mask is 0.03 wide with a strength of 1 at most,
-its marks are random squares. The share of scatter, the noise and the borders are such as it draws, and apart from the
-SDD the geometry varies no more than in film_randomised.json: the randomised model has seen such geometry, the other at
-most that of augmented.json. The films cover the detector of the model's geometry and are not moved, so that the truth
-is the CT on the model's grid, and the figures measure the look and small errors of geometry alone; "Field of view"
-measures the position. They have 128 pixels per side, are rendered from the CT at 128^3, translated at this size, and
-then resized to what the model reads. The learned translators were trained on real films and on the CTs of the training
-fold, never on films of this kind. "Own" radiographs are DRRs as in the model's training, the best case. Figures are
-means over the CTs of the means over their films; in brackets the 95 % interval of 2000 bootstrap samples of the CTs;
-"gain" is the difference from the same films without a translator, CT by CT. "Updated" volumes were made to agree with
-the films by the consistency update with `monotone` tones, within the films' fields and in the preset's geometry, from
-which the films' is off; own radiographs with their given tones. The peak of PSNR is the width of the HU window, SSIM is
-3-D, MAE is in HU. The mean training volume is the prediction of a model that ignores its input. A model that has seen a
-patient of the test fold is refused; the validation fold has selected the weights of each model.
+Method: Each CT of the test and validation folds, or of one of them, is rendered three times as a pair of films, with
+different settings: geometry off the preset's (SDD up to 60 mm, rotation up to 3 degrees, tilt up to 2, shift up to 8
+mm). Before the logarithm, scatter is added that is 30 to 40 % of the radiation behind the patient, a third of it spread
+by a Gaussian with a sigma of 0.06 of the height and the rest by one of 0.3, and the photons are counted, 100,000 in an
+open pixel. The film's curve has a long toe and a short shoulder: 1 - exp(-exp(slope (p - steepest))) of the line
+integral p, with a slope of 1.1 to 1.4 and steepest at 2.6 to 3.2. It is sharpened with a narrow mask (0.01 of the
+height, strength 1.5), stretched between its 0.5 and 99.5 percentiles as films are read, and black beyond the film on
+two sides (5 to 15 % of each), with an L in a corner. `RandFilm` draws none of these looks: its logistic and gamma
+curves stay more than 0.04 away from each of these somewhere, it scatters with one Gaussian, its mask is 0.03 wide with
+a strength of 1 at most, its marks are random squares. The share of scatter, the noise and the borders are such as it
+draws, and apart from the SDD the geometry varies no more than in film_randomised.json: the randomised model has seen
+such geometry, the other at most that of augmented.json. The films cover the detector of the model's geometry and are
+not moved, so that the truth is the CT on the model's grid, and the figures measure the look and small errors of
+geometry alone; "Field of view" measures the position. They have 128 pixels per side, are rendered from the CT at 128^3,
+translated at this size, and then resized to what the model reads. The learned translators were trained on real films
+and on the CTs of the training fold, never on films of this kind. "Own" radiographs are DRRs as in the model's training,
+the best case. Figures are means over the CTs of the means over their films; in brackets the 95 % interval of 2000
+bootstrap samples of the CTs; "gain" is the difference from the same films without a translator, CT by CT. "Updated"
+volumes were made to agree with the films by the consistency update with `monotone` tones, within the films' fields and
+in the preset's geometry, from which the films' is off; own radiographs with their given tones. The peak of PSNR is the
+width of the HU window, SSIM is 3-D, MAE is in HU. The mean training volume is the prediction of a model that ignores
+its input. A model that has seen a patient of the test fold is refused; the validation fold has selected the weights of
+each model.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from monai.transforms import Compose
 from scipy.ndimage import gaussian_filter
 from torch.nn.functional import interpolate
 
+from benchmarks.options import names as check_names
 from benchmarks.report import replace_section
 from cohort import load_datalist, mean_training_volume, patient_keys
 from conventions import InputError, Keys, hu_to_unit, report_input_errors, unit_to_hu
@@ -67,6 +69,9 @@ TITLE = "Pseudo-real radiographs"
 
 MEASURES = ("PSNR dB", "SSIM", "MAE HU")
 """Titles of the columns of `measures`."""
+
+FOLDS = ("test", "validation")
+"""Folds whose CTs may be measured."""
 
 STYLES = ("none", "histogram")
 """Methods of `StyleTransfer` that need no translator."""
@@ -301,6 +306,7 @@ def run(
     cyclegan: str | None = None,
     fastcut: str | None = None,
     repeats: int = 3,
+    folds: Any = FOLDS,
     output: str = "docs/benchmarks.md",
 ) -> None:
     """Measure, draw and write the section.
@@ -312,9 +318,11 @@ def run(
         cyclegan: real_to_drr.pt of train_cyclegan.json, trained on the same fold train.
         fastcut: real_to_drr.pt of train_cyclegan.json with fastcut.json, trained on the same fold train.
         repeats: films of each CT.
+        folds: folds of the manifest to measure, separated by commas; the ladder's has no fold test.
         output: page that holds the section; the picture goes to images/ next to it.
     """
-    test, validation = (load_datalist(manifest, fold) for fold in ("test", "validation"))
+    chosen = check_names(folds, FOLDS)
+    test, validation = (load_datalist(manifest, fold) if fold in chosen else [] for fold in FOLDS)
     models = {"trained on own radiographs": Model(checkpoint, patient_keys([test]))}
     first = models["trained on own radiographs"]
     if randomised:
