@@ -94,15 +94,15 @@ def keep_text(parser: ConfigParser, typed: Mapping[str, str | None]) -> None:
     Raises:
         InputError: where a name or path was given as anything but text.
     """
+    from monai.bundle import ConfigItem  # here, since importing it takes seconds
+
     config = parser.get()
     for key in sorted(TEXT_OPTIONS & config.keys()):
         text = typed.get(key)
         if text is not None and config[key] is not None and text != config[key]:
             config[key] = text
-            item = parser.ref_resolver.get_item(key)
-            if item is not None:
-                item.update_config(text)
-                parser.ref_resolver.remove_resolved_content(key)
+            parser.ref_resolver.items[key] = ConfigItem(text, id=key)  # the default may have been an expression
+            parser.ref_resolver.remove_resolved_content(key)
         if not isinstance(config[key], (str, os.PathLike, Mapping, type(None))):
             raise InputError(f"{key} must be text, got {config[key]!r}; give a name or a path")
 
@@ -141,7 +141,7 @@ def check_keys(
 
 def _workflow() -> ConfigWorkflow | None:
     """Find the workflow that is evaluating the caller: MONAI gives components no reference to it."""
-    from monai.bundle import ConfigWorkflow  # here, since importing it takes seconds
+    from monai.bundle import ConfigWorkflow
 
     frame = inspect.currentframe()
     while frame is not None:
