@@ -101,8 +101,7 @@ def keep_text(parser: ConfigParser, typed: Mapping[str, str | None]) -> None:
         text = typed.get(key)
         if text is not None and config[key] is not None and text != config[key]:
             config[key] = text
-            # A new item, since that of an expression would evaluate to nothing.
-            parser.ref_resolver.items[key] = ConfigItem(text, id=key)
+            parser.ref_resolver.items[key] = ConfigItem(text, id=key)  # the default may have been an expression
             parser.ref_resolver.remove_resolved_content(key)
         if not isinstance(config[key], (str, os.PathLike, Mapping, type(None))):
             raise InputError(f"{key} must be text, got {config[key]!r}; give a name or a path")
@@ -142,7 +141,7 @@ def check_keys(
 
 def _workflow() -> ConfigWorkflow | None:
     """Find the workflow that is evaluating the caller: MONAI gives components no reference to it."""
-    from monai.bundle import ConfigWorkflow  # here, since importing it takes seconds
+    from monai.bundle import ConfigWorkflow
 
     frame = inspect.currentframe()
     while frame is not None:

@@ -61,13 +61,15 @@ def test_a_misspelt_key_in_a_file_is_named(bundle_verb, demo_config, root, tmp_p
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "inference", "train_cyclegan"])
-def test_a_misspelt_key_of_python_is_refused(root, name, demo_config):
+def test_python_may_start_a_workflow_anywhere_and_misspell_nothing(root, name, demo_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     files = demo_config(name) if name != "train_cyclegan" else str(root / "bundle" / "configs" / f"{name}.json")
     kind = "train" if name.startswith("train") else "infer"
     with pytest.raises(RuntimeError) as caught:
         create_workflow(config_file=files, workflow_type=kind, logging_file=False, geometri="chest")
     assert input_error_in(caught.value) == "nothing reads the key 'geometri'; did you mean 'geometry'?"
-    create_workflow(config_file=files, workflow_type=kind, logging_file=False, geometry="chest", max_epochs=1)
+    right = create_workflow(config_file=files, workflow_type=kind, logging_file=False, geometry="chest", max_epochs=1)
+    assert right.parser.get_parsed_content("ckpt_dir").startswith(str(root / "bundle" / "models"))
 
 
 HOST = """

@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 
 import fire
@@ -13,6 +14,7 @@ BASE = {
     "bundle_root": "$'.'",
     "dataset_dir": None,
     "output_dir": "out",
+    "ckpt_dir": "$os.path.join(@bundle_root, 'models')",
     "case": "a",
     "max_epochs": 3,
     "seed": 0,
@@ -90,8 +92,10 @@ def test_a_name_or_path_that_is_no_text_is_refused(configs):
 
 def test_the_root_is_above_the_configs_wherever_the_program_runs(configs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path.parent)
-    assert start(configs).parser["bundle_root"] == str(configs[0].parent.parent)
-    assert start(configs, bundle_root="/elsewhere").parser["bundle_root"] == "/elsewhere"
+    for options, root in (({}, str(configs[0].parent.parent)), ({"bundle_root": "/elsewhere"}, "/elsewhere")):
+        parser = start(configs, **options).parser
+        assert parser["bundle_root"] == parser.get_parsed_content("bundle_root") == root
+        assert parser.get_parsed_content("ckpt_dir") == os.path.join(root, "models")
 
 
 def test_a_host_program_keeps_its_hook_and_its_path(configs):
@@ -117,6 +121,7 @@ def test_flags_are_those_that_fire_finds(line):
 def test_text_is_restored_while_the_config_is_evaluated():
     """As on the command line, where MONAI has made numbers of the words before the config is read."""
     parser = ConfigParser({**BASE, "output_dir": 202401, "case": ("Doe", "John"), "dataset_dir": None})
+    assert parser.get_parsed_content("ckpt_dir") == "./models"
     assert parser.get_parsed_content("output_dir") == 202401
     keep_text(
         parser,
