@@ -17,8 +17,8 @@ def run_settings(model_record: Mapping[str, Any], run_record: Mapping[str, Any],
         batch_size: cases in a batch of each process.
 
     Returns:
-        Network, acquisition, HU window (None for a translator), seed, batch size, number of processes, and the SHA-256
-        of the manifest.
+        Network, acquisition, HU window (None for a translator), seed, batch size, number of processes, the SHA-256 of
+        the manifest, and the model whose weights it began with.
     """
     return {
         "network": model_record["network"],
@@ -28,4 +28,5 @@ def run_settings(model_record: Mapping[str, Any], run_record: Mapping[str, Any],
         "batch_size": batch_size,
         "world_size": idist.get_world_size(),
         "manifest": run_record["manifest_sha256"],
+        "initial_model": model_record.get("initial_model"),
     }

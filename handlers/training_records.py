@@ -67,8 +67,7 @@ def training_records(
         }
     model = make_record(network, acquisition, hu_window, data, seed=seed)
     run = describe_run(manifest, seed)
-    settings = {**run_settings(model, run, batch_size), "initial_model": model.get("initial_model")}
-    return TrainingRecords(model, run, settings)
+    return TrainingRecords(model, run, run_settings(model, run, batch_size))
 
 
 def translation_records(

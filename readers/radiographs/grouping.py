@@ -152,7 +152,7 @@ def films_of_patient(path: str | os.PathLike[str], views: Sequence[View]) -> lis
         if count == 0:
             others = f" ({len(undetermined)} may be films, such as {undetermined[0].name})" if undetermined else ""
             raise InputError(
-                f"{folder}: holds no film whose name or DICOM tags state the view {view}{others}; {NAMING}"
+                f"{folder}: is a folder without a film whose name or DICOM tags state the view {view}{others}; {NAMING}"
             )
         if count > 1:
             raise InputError(

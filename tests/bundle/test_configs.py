@@ -82,6 +82,9 @@ def test_the_paper_stands_in_train_json(root):
 def test_jobs_agree_on_what_they_share(root):
     """A key that several jobs have means the same in all of them, but for where a job writes and how long it runs."""
     configs = {name: read(root, name) for name in (*JOBS, "train_cyclegan")}
+    built = configs["inference"]["network_def"]  # for weights that are given, so it is checked against their record
+    assert (built.pop("checkpoint"), built["_target_"]) == ("@checkpoint", "networks.network_for")
+    built["_target_"] = "networks.build_network"
     own = {"_desc_", "imports", "output_dir", "ckpt_dir", "dataset_dir", "manifest", "start", "train", "run", "dataset"}
     own |= {"handlers", "evaluator", "dataloader", "postprocessing", "preprocessing", "model", "optimizer"}
     own |= {"initialize"}

@@ -79,6 +79,7 @@ def test_the_settings_of_a_run_are_what_a_resumed_run_must_agree_on(tmp_path):
         "batch_size": 2,
         "world_size": 1,
         "manifest": hashlib.sha256(b"{}").hexdigest(),
+        "initial_model": None,
     }
     assert records.model["patients"] == ["0123"]
     assert records.run["seed"] == records.model["seed"] == 3
