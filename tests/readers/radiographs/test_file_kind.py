@@ -60,7 +60,7 @@ def test_other_formats_are_refused(tmp_path, suffix, make, words):
     [
         pytest.param(lambda path: None, "there is no such file", id="missing"),
         pytest.param(make_link, "a link to a file that is not there", id="broken link"),
-        pytest.param(lambda path: path.mkdir(), "is a folder", id="folder"),
+        pytest.param(lambda path: path.mkdir(), "holds no film", id="folder"),
         pytest.param(os.mkfifo, "is a pipe or a device", id="pipe"),
     ],
 )
