@@ -69,7 +69,7 @@ def radiograph_pairs(
 
 def _holds_all(path: str) -> bool:
     """Return whether a path given alone may hold the films of all views."""
-    return path.lower().endswith((".nii", ".nii.gz")) or os.path.isdir(path)
+    return path.lower().endswith((".nii", ".nii.gz")) or Path(path).is_dir()
 
 
 def _item(name: str, films: dict[View, list[Path]], wanted: Sequence[View]) -> dict[str, Any]:

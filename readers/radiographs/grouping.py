@@ -141,7 +141,7 @@ def films_of_patient(path: str | os.PathLike[str], views: Sequence[View]) -> lis
         InputError: where a folder holds no film of a view, or several.
     """
     folder = Path(path)
-    if not os.path.isdir(path):  # false for a path that no system knows, where a Path would raise
+    if not folder.is_dir():
         return [folder]
     found, undetermined = _find(folder)
     if len(found) + len(undetermined) == 1:

@@ -148,15 +148,11 @@ def test_a_folder_of_other_films_than_are_needed_is_refused(tmp_path):
     (folder / "tmp9b").unlink()
     (folder / "tmp9c").unlink()
     write(folder / "tmp7.dcm", PA_FILM, ViewPosition=None, PatientOrientation=None)
-    sentence = (
-        r"study: is a folder without a film whose .* state the view pa \(1 may be films, such as tmp7.dcm\); name"
-    )
+    sentence = r"study: holds no film whose name or DICOM tags state the view pa \(1 may be films, such as tmp7.dcm\)"
     with pytest.raises(InputError, match=sentence):
         ReadRadiographd("image")({"image": folder})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        InputError, match="empty: is a folder without a film whose name or DICOM tags state the view pa; name such"
-    ):
+    with pytest.raises(InputError, match="empty: holds no film whose name or DICOM tags state the view pa; name such"):
         ReadRadiographd("image")({"image": tmp_path / "empty"})
 
 
