@@ -1,13 +1,12 @@
 """Assess what a film shows: where its lungs are, and what that implies about its view, direction and polarity.
 
-The search for the mean thorax is repeated with the thorax of the other view, mirrored and inverted, and with the film
-turned; the margins between the best correlations say what the film is.
+The search for the mean thorax is repeated with the thorax of the other view, mirrored and inverted; the margins between
+the best correlations say what the film is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +20,6 @@ from .thorax_search import refine_box, search_lungs, tone_correlation
 WORKING_SIZE = 110
 """Longest side, in pixels, of the image that is searched."""
 
-TONE_WEIGHT = 0.5
-"""Weight of the correlation of tones where turns are compared: structure alone fits nearly as well upside down."""
-
 
 @dataclass(frozen=True)
 class FilmAssessment:
@@ -35,10 +31,6 @@ class FilmAssessment:
         mirror_margin: how much better the film fits as it is than mirrored.
         polarity: how much better the tones fit as they are than inverted, in correlation; negative where dense is
             dark.
-        turn: number of quarter turns, counterclockwise, after which the film fits best: 1, 2 or 3.
-        turn_margin: how much better the film fits as it is, in this view or the other one, than after that turn, in
-            correlation of structure and tones.
-        turn_score: correlation of structure after that turn.
         mirrored: whether the film was mirrored after it was assessed.
     """
 
@@ -46,9 +38,6 @@ class FilmAssessment:
     view_margin: float
     mirror_margin: float
     polarity: float
-    turn: int
-    turn_margin: float
-    turn_score: float
     mirrored: bool = False
 
 
@@ -59,10 +48,10 @@ def equalised(pixels: np.ndarray) -> np.ndarray:
 
 
 def assess_film(pixels: np.ndarray, view: View) -> FilmAssessment:
-    """Find the lungs of a film, and its view, direction, polarity and turn.
+    """Find the lungs of a film, and its view, direction and polarity.
 
     Args:
-        pixels: (rows, columns) in any tone, square pixels, bright = dense or the reverse.
+        pixels: (rows, columns) in any tone, square pixels, head up, bright = dense or the reverse.
         view: view that the film is said to be.
 
     Returns:
@@ -75,60 +64,28 @@ def assess_film(pixels: np.ndarray, view: View) -> FilmAssessment:
     )[0, 0].numpy()
     tones = equalised(small)
     other = View.LATERAL if view is View.PA else View.PA
-    both, of_other = _both_ways(tones, view), _both_ways(tones, other)
-    found, inverted = _best(both.plain), _best(both.inverted)
+    ways, inverted_ways = _both_ways(tones, view), _both_ways(1 - tones, view)
+    found, inverted = _best(ways), _best(inverted_ways)
     polarity = tone_correlation(tones, view, *found) + tone_correlation(tones, view, *inverted)
-    turned = {quarters: np.ascontiguousarray(np.rot90(tones, quarters)) for quarters in (1, 2, 3)}
-    boxes = {quarters: _both_ways(image, view) for quarters, image in turned.items()}
-    fits = {quarters: _fit(image, view, boxes[quarters]) for quarters, image in turned.items()}
-    turn = max(fits, key=lambda quarters: fits[quarters])
-    as_it_is = max(_fit(tones, view, both), _fit(tones, other, of_other))
-    likeness = both.score
+    likeness = max(found[0].score, inverted[0].score)
     if polarity < 0:
-        tones, both, found = 1 - tones, _BothWays(both.inverted, both.plain), inverted
+        tones, ways, found = 1 - tones, inverted_ways, inverted
+    elsewhere = max(box.score for image in (tones, 1 - tones) for box in _both_ways(image, other))
     box = refine_box(tones, view, *found)
     return FilmAssessment(
         box=box.scaled(pixels.shape[0] / small.shape[0]),
-        view_margin=likeness - of_other.score,
-        mirror_margin=both.plain[0].score - both.plain[1].score,
+        view_margin=likeness - elsewhere,
+        mirror_margin=ways[0].score - ways[1].score,
         polarity=polarity,
-        turn=turn,
-        turn_margin=as_it_is - fits[turn],
-        turn_score=boxes[turn].score,
     )
 
 
-_Ways = tuple[LungBox, LungBox]
-"""The best boxes in the thorax as it is and in the mirrored one."""
+def _both_ways(tones: np.ndarray, view: View) -> tuple[LungBox, LungBox]:
+    """Return the best boxes in the thorax as it is and in the mirrored one."""
+    return search_lungs(tones, view, False), search_lungs(tones, view, True)
 
 
-class _BothWays(NamedTuple):
-    """Best boxes for the tones as they are and for inverted ones."""
-
-    plain: _Ways
-    inverted: _Ways
-
-    @property
-    def score(self) -> float:
-        """Best score in any direction and polarity."""
-        return max(box.score for ways in self for box in ways)
-
-
-def _both_ways(tones: np.ndarray, view: View) -> _BothWays:
-    straight, mirrored = (search_lungs(tones, view, way) for way in (False, True))
-    return _BothWays((straight[0], mirrored[0]), (straight[1], mirrored[1]))
-
-
-def _fit(tones: np.ndarray, view: View, both: _BothWays) -> float:
-    """Return the best correlation of structure and tones in any direction and polarity."""
-    return max(
-        box.score + TONE_WEIGHT * tone_correlation(image, view, box, mirrored)
-        for image, ways in zip((tones, 1 - tones), both, strict=True)
-        for box, mirrored in zip(ways, (False, True), strict=True)
-    )
-
-
-def _best(ways: _Ways) -> tuple[LungBox, bool]:
+def _best(ways: tuple[LungBox, LungBox]) -> tuple[LungBox, bool]:
     """Return the better box, and whether it was found in the mirrored thorax."""
     straight, mirrored = ways
     return (mirrored, True) if mirrored.score > straight.score else (straight, False)

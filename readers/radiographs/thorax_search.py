@@ -90,7 +90,7 @@ def _sizes(view: View, shape: tuple[int, ...]) -> Iterator[tuple[float, float]]:
                 yield height, width
 
 
-def search_lungs(tones: np.ndarray, view: View, mirrored: bool) -> tuple[LungBox, LungBox]:
+def search_lungs(tones: np.ndarray, view: View, mirrored: bool) -> LungBox:
     """Find the best lung box in coarse sizes.
 
     Args:
@@ -99,18 +99,12 @@ def search_lungs(tones: np.ndarray, view: View, mirrored: bool) -> tuple[LungBox
         mirrored: whether to lay the mirrored thorax over the film.
 
     Returns:
-        The box in pixels for the tones as they are, and the one for inverted tones; each with the score -1 where no
-        size fits the film.
+        The box in pixels, with the score -1 where no size fits the film.
     """
     template = _template(view, mirrored)
+    boxes = (_place(tones, template, height, width) for height, width in _sizes(view, tones.shape))
     nothing = LungBox(0, tones.shape[0], 0, tones.shape[1], -1.0)
-    boxes = [_place(tones, template, height, width) for height, width in _sizes(view, tones.shape)]
-    plain, inverted = (max(one, key=_score) for one in zip((nothing, nothing), *boxes, strict=True))
-    return plain, inverted
-
-
-def _score(box: LungBox) -> float:
-    return box.score
+    return max(boxes, key=lambda box: box.score, default=nothing)
 
 
 def refine_box(tones: np.ndarray, view: View, box: LungBox, mirrored: bool) -> LungBox:
@@ -118,13 +112,13 @@ def refine_box(tones: np.ndarray, view: View, box: LungBox, mirrored: bool) -> L
     template = _template(view, mirrored)
     for step in REFINEMENTS:
         factors = (1 - step, 1.0, 1 + step)
-        near = [_place(tones, template, box.height * h, box.width * w)[0] for h in factors for w in factors]
-        box = max(box, *near, key=_score)
+        near = [_place(tones, template, box.height * h, box.width * w) for h in factors for w in factors]
+        box = max(box, *near, key=lambda one: one.score)
     return box
 
 
-def _place(tones: np.ndarray, template: _Template, height: float, width: float) -> tuple[LungBox, LungBox]:
-    """Return the best place of a box of one size, for the tones as they are and for inverted ones."""
+def _place(tones: np.ndarray, template: _Template, height: float, width: float) -> LungBox:
+    """Return the best place of a box of one size."""
     rows, columns = tones.shape
     shape = (max(2, round(rows * BOX / height)), max(2, round(columns * BOX / width)))
     scaled = interpolate(torch.from_numpy(tones)[None, None], shape, mode="bilinear", antialias=True)[0, 0].numpy()
@@ -132,23 +126,19 @@ def _place(tones: np.ndarray, template: _Template, height: float, width: float) 
     structure = np.pad(_structure(scaled), padding)
     inside = np.pad(np.ones_like(scaled), padding)
     if any(n < m for n, m in zip(structure.shape, template.structure.shape, strict=True)):
-        nothing = LungBox(0, rows, 0, columns, -1.0)
-        return nothing, nothing
-    scores, enough = _correlation(structure, inside, template.structure)
+        return LungBox(0, rows, 0, columns, -1.0)
+    scores = _correlation(structure, inside, template.structure)
     tops = (np.arange(scores.shape[0]) - padding - template.offset[0] + MARGIN * BOX) * rows / shape[0]
     lefts = (np.arange(scores.shape[1]) - padding - template.offset[1] + MARGIN * BOX) * columns / shape[1]
     off = [
         np.clip(abs(centre - expected) - FREE, 0, None) ** 2
         for centre, expected in zip(((tops + height / 2) / rows, (lefts + width / 2) / columns), PLACE, strict=True)
     ]
-    boxes = []
-    for sign in (1, -1):  # inverted tones have the same structure with the other sign
-        signed = np.where(enough, sign * scores, -1) - PENALTY * (off[0][:, None] + off[1][None])
-        i, j = np.unravel_index(signed.argmax(), signed.shape)
-        top = tops[i] + _between(signed[:, j], int(i)) * rows / shape[0]
-        left = lefts[j] + _between(signed[i], int(j)) * columns / shape[1]
-        boxes.append(LungBox(top, top + height, left, left + width, float(signed[i, j])))
-    return boxes[0], boxes[1]
+    scores = scores - PENALTY * (off[0][:, None] + off[1][None])
+    i, j = np.unravel_index(scores.argmax(), scores.shape)
+    top = tops[i] + _between(scores[:, j], int(i)) * rows / shape[0]
+    left = lefts[j] + _between(scores[i], int(j)) * columns / shape[1]
+    return LungBox(top, top + height, left, left + width, float(scores[i, j]))
 
 
 def _between(scores: np.ndarray, peak: int) -> float:
@@ -160,8 +150,8 @@ def _between(scores: np.ndarray, peak: int) -> float:
     return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0
 
 
-def _correlation(image: np.ndarray, inside: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Pearson correlation of a template with every place of an image, and where enough of it lies inside."""
+def _correlation(image: np.ndarray, inside: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """Return the Pearson correlation of the template with every place of the image, over the pixels inside."""
     t = torch.from_numpy(template.astype(np.float32))
     t = t - t.mean()
     kernels = torch.stack([torch.ones_like(t), t, t * t])[:, None]
@@ -173,7 +163,8 @@ def _correlation(image: np.ndarray, inside: np.ndarray, template: np.ndarray) ->
     count = count.clamp(min=1)
     spread = (sum_ff - sum_f**2 / count).clamp(min=1e-6) * (sum_tt - sum_t**2 / count).clamp(min=1e-6)
     scores = (sum_ft - sum_f * sum_t / count) / spread.sqrt()
-    return scores.numpy(), (count >= MIN_OVERLAP * t.numel()).numpy()
+    scores[count < MIN_OVERLAP * t.numel()] = -1
+    return scores.numpy()
 
 
 def tone_correlation(tones: np.ndarray, view: View, box: LungBox, mirrored: bool) -> float:
