@@ -141,7 +141,7 @@ def films_of_patient(path: str | os.PathLike[str], views: Sequence[View]) -> lis
         InputError: where a folder holds no film of a view, or several.
     """
     folder = Path(path)
-    if not folder.is_dir():
+    if not os.path.isdir(path):  # false for a path that no system knows, where a Path would raise
         return [folder]
     found, undetermined = _find(folder)
     if len(found) + len(undetermined) == 1:
@@ -152,7 +152,7 @@ def films_of_patient(path: str | os.PathLike[str], views: Sequence[View]) -> lis
         if count == 0:
             others = f" ({len(undetermined)} may be films, such as {undetermined[0].name})" if undetermined else ""
             raise InputError(
-                f"{folder}: is a folder without a film whose name or DICOM tags state the view {view}{others}; {NAMING}"
+                f"{folder}: holds no film whose name or DICOM tags state the view {view}{others}; {NAMING}"
             )
         if count > 1:
             raise InputError(

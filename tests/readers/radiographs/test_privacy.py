@@ -129,7 +129,7 @@ def test_films_that_do_not_belong_together_are_doubted_without_a_name(tmp_path, 
     lateral = {"ViewPosition": "LL", "PatientOrientation": ["P", "F"]}
     paths = [
         write(tmp_path / "pa.dcm", PIXELS, **IDENTIFYING),
-        write(tmp_path / "lateral.dcm", PIXELS, **{**IDENTIFYING, **lateral, **other}),
+        write(tmp_path / "lateral.dcm", stored(thorax((400, 350), "lateral")), **{**IDENTIFYING, **lateral, **other}),
     ]
     films = ReadRadiographd("image")({"image": paths})["image"]
     for film in films:
