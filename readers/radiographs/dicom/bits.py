@@ -6,9 +6,10 @@ import numpy as np
 
 from .header import OVERLAY_BITS, Header
 
-WRAP = 0.3
+WRAP, SURE_WRAP = 0.3, 0.6
 """Mean step of the stored bits, as a share of their range, where the bits above change by one: nearly 1 in a smooth
-number, whose lower bits begin again at 0 there, and nearly 0 where an overlay lies above them."""
+number, whose lower bits begin again at 0 there, nearly 0 where an overlay lies above them. The second counts where no
+pixel by itself contradicts the header."""
 
 
 def number_of_bits(header: Header, words: np.ndarray, stored: int, width: int, shift: int) -> int:
@@ -29,21 +30,26 @@ def number_of_bits(header: Header, words: np.ndarray, stored: int, width: int, s
     """
     overlays = sum(1 << place for bit in _overlay_bits(header) if stored <= (place := bit - shift) < width)
     plain, full = words & ~overlays, (1 << width) - 1
-    extended = header.number("PixelRepresentation") == 1 and bool((plain >> stored).any())
-    if extended:  # in offset binary a sign sets no bit above those stored
-        plain = (plain + (1 << stored - 1)) & full
+    signed, padding = header.number("PixelRepresentation") == 1, header.number("PixelPaddingValue")
+    shown = np.ones(words.shape, bool) if padding is None else words != int(padding) >> shift & full
     above = plain >> stored
-    unexplained = above > 0
-    padding = header.number("PixelPaddingValue")
-    if padding is not None:
-        unexplained &= words != int(padding) >> shift & full
-    if not unexplained.any():
+    against = (above > 0) & shown
+    if not against.any():
         return stored
-    share = f"{unexplained.mean():.1%} of the pixels have bits set above HighBit"
-    if _mean_step(plain, stored, width) < WRAP:
+    if signed:
+        negative = plain >> stored - 1 & 1 == 1
+        against &= ~negative | (above != full >> stored)
+        plain = (plain + (1 << stored - 1)) & full  # offset binary, in which a sign sets no bit above
+        above = plain >> stored
+    beyond = (above > 0) & shown
+    step = _mean_step(plain, stored, width)
+    if not beyond.any() or (step < SURE_WRAP and not against.any()):
+        return stored
+    share = f"{beyond.mean():.1%} of the pixels have bits set above HighBit"
+    if step < WRAP:
         header.record.doubt("bits", f"{share}, which look like an overlay that no tag states; they are left out")
         return stored
-    there = width if extended else stored + int(above[unexplained].max()).bit_length()
+    there = width if signed else stored + int(above[beyond].max()).bit_length()
     header.record.doubt("bits", f"{share}, which no overlay explains; {there} bits are read, not {stored}")
     return there
 

@@ -30,7 +30,7 @@ INSTALL = "install python-gdcm (pip install python-gdcm)"
 DECODERS = ("pydicom", "itk")
 """Decoders in the order in which they are tried, keys of `decode.DECODERS`."""
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 """Seconds after which decoding is given up."""
 
 
@@ -116,6 +116,8 @@ def _native(file: Path, header: Header, allocated: int) -> np.ndarray:
         raise InputError(
             f"{file}: is cut off (truncated): {len(data)} of {needed} bytes of pixels are there; export it again"
         )
+    if len(data) - needed >= columns * allocated // 8:
+        header.record.doubt("bits", f"{len(data)} bytes of pixels are there, {needed} are needed; the first are read")
     order = ">" if syntax(header) == BIG_ENDIAN else "<"
     if order == ">" and allocated == 8 and header.dataset["PixelData"].VR == "OW":
         # Bytes lie in 16-bit words, which big endian swaps.
@@ -137,8 +139,10 @@ def _decompress(file: Path, header: Header, facts: StreamFacts | None) -> np.nda
         command = [sys.executable, "-P", decode.__file__, str(pixels), str(decoded), *DECODERS]
         try:
             status = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S).returncode
-        except subprocess.TimeoutExpired:
-            status = 1
+        except subprocess.TimeoutExpired as error:
+            raise InputError(
+                f"{file}: decoding its pixels took more than {TIMEOUT_S} s; export it uncompressed, or try again"
+            ) from error
         values = np.load(decoded) if status == 0 else np.empty(0)
     if status == decode.NO_DECODER:
         raise InputError(f"{file}: nothing here decodes {name}; {INSTALL}, or export it uncompressed")

@@ -219,6 +219,11 @@ def test_a_signed_stream_with_an_unsigned_header_is_read_as_signed(tmp_path):
     assert says(image, "doubt", "bits", "the JPEG 2000 stream is signed, unlike the header")
 
 
+def test_pixels_of_more_bytes_than_the_header_says_are_doubted(tmp_path):
+    image = read(write(tmp_path / "a.dcm", PIXELS, BitsAllocated=8, BitsStored=8, HighBit=7))
+    assert says(image, "doubt", "bits", "2400000 bytes of pixels are there, 1200000 are needed")
+
+
 @pytest.mark.parametrize("name", ["JPEG2000Lossless", "JPEGLSLossless"])
 def test_a_stream_of_another_size_is_named(tmp_path, name):
     path = compress(write(tmp_path / "a.dcm", PIXELS), name)
