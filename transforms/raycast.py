@@ -61,8 +61,7 @@ class RayCastDRR(Transform):
         views = self._views(len(volumes))
         line_integrals = project(mu, grid, views, detector_shape=self.acquisition.detector_shape)
         images = self._tone(to_film(line_integrals, self.acquisition.film_style)).to(volume_hu.device)
-        geometry = views.float() if isinstance(views, torch.Tensor) else geometry_tensor(views)
-        geometry = geometry.expand(len(volumes), -1, -1, -1)
+        geometry = self._stated(len(volumes)).float()
         if volume_hu.ndim == 4:
             images, geometry = images[0], geometry[0]
         return MetaTensor(images, affine=affine, meta={"spatial_shape": np.array(grid.shape), "geometry": geometry})
@@ -70,6 +69,10 @@ class RayCastDRR(Transform):
     def _views(self, batch: int) -> Any:
         """Return the views of all volumes, or those of each one, (B, views, 4, 3) float64."""
         return self.acquisition.views
+
+    def _stated(self, batch: int) -> torch.Tensor:
+        """Return the geometry that the radiographs state, (B, views, 4, 3), after `_views`."""
+        return geometry_tensor(self.acquisition.views).expand(batch, -1, -1, -1)
 
     def _tone(self, images: torch.Tensor) -> torch.Tensor:
         return images
@@ -90,9 +93,11 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
         tilt: tilt of the beam towards the head or the feet in degrees.
         shift: shift of the beam across the patient in mm, along columns and rows.
         tone: logarithm of the gamma that the film is raised to.
+        unstated: largest share of each change of the geometry that is not stated under `geometry`, at most 1, as real
+            films seldom say how they were taken. Half of the volumes state the true geometry.
 
     Raises:
-        InputError: where an amount is negative.
+        InputError: where an amount is negative, or more than the whole change is unstated.
     """
 
     def __init__(
@@ -106,6 +111,7 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
         tilt: float = 0.0,
         shift: float = 0.0,
         tone: float = 0.0,
+        unstated: float = 0.0,
     ) -> None:
         super().__init__(acquisition, device)
         self.amounts = {
@@ -120,16 +126,29 @@ class RandRayCastDRR(RayCastDRR, Randomizable):
         for name, amount in self.amounts.items():
             if not amount >= 0:
                 raise InputError(f"{name} must not be negative, got {amount}")
+        if not 0 <= unstated <= 1:
+            raise InputError(f"unstated is a share between 0 and 1, got {unstated}")
+        self.unstated = unstated
         self._drawn: dict[str, torch.Tensor] = {}
+        self._left_out = torch.zeros(1, 1, dtype=torch.float64)
 
     def randomize(self, data: int) -> None:
-        """Draw the amounts, each (B, views), for a number of volumes."""
+        """Draw the amounts, each (B, views), for a number of volumes, and the share of them that is not stated."""
         shape = (data, len(self.acquisition.views))
         self._drawn = {name: torch.from_numpy(self.R.uniform(-a, a, shape)) for name, a in self.amounts.items()}
+        if self.unstated:
+            self._left_out = torch.from_numpy(self.R.uniform(-self.unstated, self.unstated, (data, 1))).clip(min=0)
 
     def _views(self, batch: int) -> torch.Tensor:
         self.randomize(batch)
-        moves = {name: drawn for name, drawn in self._drawn.items() if name != "tone"}
+        return self._moved(batch, 1.0)
+
+    def _stated(self, batch: int) -> torch.Tensor:
+        return self._moved(batch, 1.0 - self._left_out)
+
+    def _moved(self, batch: int, share: torch.Tensor | float) -> torch.Tensor:
+        """Return the views moved by a share of what was drawn, (B, views, 4, 3) float64."""
+        moves = {name: drawn * share for name, drawn in self._drawn.items() if name != "tone"}
         exact = geometry_tensor(self.acquisition.views, torch.float64).expand(batch, -1, -1, -1)
         return perturb_geometry(exact, **moves)
 

@@ -134,6 +134,26 @@ def test_jitter_stays_within_its_amounts(volume):
     assert 3 < float(angles.max()) <= 5.01  # 4 and 3 degrees at a right angle
 
 
+def test_a_part_of_the_jitter_stays_unstated(volume):
+    small = CHEST.replace(detector_shape=(4, 4))
+    exact = geometry_tensor(small.views)[0]
+
+    def distances(geometry):
+        return (geometry[:, 1] - geometry[:, 0]).norm(dim=-1) - (exact[:, 1] - exact[:, 0]).norm(dim=-1)
+
+    shares = []
+    for seed in range(40):
+        stated, told = (
+            RandRayCastDRR(small, **JITTER, unstated=unstated).set_random_state(seed)(volume) for unstated in (0.0, 0.8)
+        )
+        assert torch.equal(stated.as_tensor(), told.as_tensor())  # the same films
+        share = distances(told.meta["geometry"]) / distances(stated.meta["geometry"])
+        torch.testing.assert_close(share[0], share[1], atol=2e-3, rtol=0)
+        shares.append(float(share.mean()))
+    assert 12 < sum(share > 0.999 for share in shares) < 28
+    assert 0.199 < min(shares) < 0.4
+
+
 def test_tone_is_a_gamma(volume):
     render = RandRayCastDRR(CHEST, tone=0.3).set_random_state(0)
     plain = RayCastDRR(CHEST)(volume).as_tensor()
@@ -153,6 +173,8 @@ def test_a_volume_of_another_spacing_is_refused(volume):
 def test_bad_jitter_and_device():
     with pytest.raises(InputError, match="tilt must not be negative"):
         RandRayCastDRR(PAPER, tilt=-1.0)
+    with pytest.raises(InputError, match="unstated is a share between 0 and 1, got 2"):
+        RandRayCastDRR(PAPER, unstated=2)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="'cuda' is not available on this machine"):
             RayCastDRR(PAPER, "cuda")
