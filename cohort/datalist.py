@@ -146,9 +146,7 @@ def mean_volume(
 
 
 def mean_training_volume(
-    checkpoint: str | os.PathLike[str],
-    manifest: str | os.PathLike[str],
-    transform: Callable[[Mapping[str, Any]], Any],
+    checkpoint: str | os.PathLike[str], manifest: str | os.PathLike[str], transform: Callable[[Mapping[str, Any]], Any]
 ) -> torch.Tensor | None:
     """Find the mean of the volumes that a model was trained on.
 

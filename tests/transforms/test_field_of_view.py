@@ -8,14 +8,7 @@ from drr import Acquisition, VolumeGrid, preset
 from readers import DecisionRecord, check_content, lung_place, unpack_films
 from tests.film_phantom import BEAMS, DETECTOR_MM, GRID, PIXELS, as_read, films, lungs
 from tests.readers.radiographs.film_files import planes_in_nifti
-from transforms import (
-    MatchFieldOfView,
-    MatchFieldOfViewd,
-    RayCastDRR,
-    ReadRadiographd,
-    ReadVolume,
-    ResampleToGrid,
-)
+from transforms import MatchFieldOfView, MatchFieldOfViewd, RayCastDRR, ReadRadiographd, ReadVolume, ResampleToGrid
 
 SIZE = 128
 SPACING = DETECTOR_MM / PIXELS
