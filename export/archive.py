@@ -28,6 +28,9 @@ JOBS = ("train", "evaluate", "inference")
 NOT_ONE_MODEL = ("finetune",)
 """Overlays that name files of one run and are left out of an archive."""
 
+MEASURES = ("psnr_db", "ssim", "mae_hu")
+"""Figures of an evaluation that metadata.json repeats."""
+
 LARGE_MB = 25
 """Size above which the model zoo keeps a file elsewhere, listed in large_files.yml."""
 
@@ -50,7 +53,12 @@ _ROOT = Path(__file__).resolve().parent.parent
 FilePath = str | os.PathLike[str]
 
 
-def write_archive(destination: FilePath, checkpoint: FilePath, overlays: Sequence[str] | None = None) -> Path:
+def write_archive(
+    destination: FilePath,
+    checkpoint: FilePath,
+    overlays: Sequence[str] | None = None,
+    evaluation: FilePath | None = None,
+) -> Path:
     """Write one folder that MONAI, MONAI Label and the model zoo use without overlays or this repository.
 
     It holds configs/ (train, evaluate and inference with everything of the model's record in them, metadata.json with
@@ -63,13 +71,14 @@ def write_archive(destination: FilePath, checkpoint: FilePath, overlays: Sequenc
         checkpoint: the model file, with its record next to it.
         overlays: names of the overlays that the model was trained with, which make train.json; None takes them from the
             run.json next to the model.
+        evaluation: the output_dir of an evaluation of this model, whose mean figures metadata.json repeats.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: where the folder holds something, the model is missing, damaged or of another form, or an overlay
-            is unknown.
+        InputError: where the folder holds something, the model is missing, damaged or of another form, an overlay is
+            unknown, or the evaluation is missing or of another model.
     """
     folder, model = Path(destination), Path(checkpoint)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -78,11 +87,12 @@ def write_archive(destination: FilePath, checkpoint: FilePath, overlays: Sequenc
     if "acquisition" not in record or "hu_window" not in record:
         raise InputError(f"{record_path(model)}: describes no network from radiographs to CT; give the model of one")
     names = _overlays_of(model) if overlays is None else list(overlays)
+    figures = {} if evaluation is None else _figures(Path(evaluation) / "summary.json", model)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         made = Path(temporary) / folder.name
         made.mkdir()
-        _write_configs(made / "configs", record, names)
+        _write_configs(made / "configs", record, names, figures)
         _write_models(made / "models", model, record)
         write_packages(_ROOT, made / NAMESPACE, _HEADER)
         _write_documents(made)
@@ -113,7 +123,22 @@ def _overlays_of(model: Path) -> list[str]:
     return [file.stem for file in files[1:] if file.stem not in NOT_ONE_MODEL]
 
 
-def _write_configs(folder: Path, record: Mapping[str, Any], overlays: Sequence[str]) -> None:
+def _figures(summary: Path, model: Path) -> dict[str, float]:
+    """Return the mean figures of an evaluation, as its volumes were written."""
+    try:
+        content = json.loads(summary.read_text(encoding="utf-8"))
+        measured = {name: content[name]["prediction"] for name in MEASURES}
+        digest = content["model"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{summary}: is not the summary of an evaluation ({error!r}); run evaluating first") from error
+    if digest != hashlib.sha256(model.read_bytes()).hexdigest():
+        raise InputError(f"{summary}: is the evaluation of another model than {model}; evaluate this one")
+    return {**measured, "held_out_cases": len(content["held_out_cases"])}
+
+
+def _write_configs(
+    folder: Path, record: Mapping[str, Any], overlays: Sequence[str], figures: Mapping[str, float]
+) -> None:
     folder.mkdir()
     configs = _bundle() / "configs"
     files = {name: configs / f"{name}.json" for name in overlays}
@@ -131,7 +156,7 @@ def _write_configs(folder: Path, record: Mapping[str, Any], overlays: Sequence[s
     of_overlays = [configs / f"metadata_{name}.json" for name in overlays]
     parser = ConfigParser()
     parser.read_meta([str(file) for file in (configs / "metadata.json", *of_overlays) if file.is_file()])
-    _dump(folder / "metadata.json", _metadata(parser.get("_meta_"), record))
+    _dump(folder / "metadata.json", {**_metadata(parser.get("_meta_"), record), "eval_metrics": dict(figures)})
     shutil.copyfile(configs / "logging.conf", folder / "logging.conf")
 
 

@@ -73,6 +73,24 @@ def test_the_same_model_gives_the_same_bytes(archive, tiny_run, tmp_path):
     assert len(same) > 100
 
 
+def test_the_figures_of_an_evaluation(tiny_run, tmp_path):
+    model = tiny_run.out / "models" / "model.pt"
+    made = write_archive(tmp_path / "archive", model, evaluation=tiny_run.out)
+    found = json.loads((made / "configs" / "metadata.json").read_text())["eval_metrics"]
+    summary = json.loads((tiny_run.out / "summary.json").read_text())
+    assert found == {
+        **{name: summary[name]["prediction"] for name in ("psnr_db", "ssim", "mae_hu")},
+        "held_out_cases": 2,
+    }
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "summary.json").write_text(json.dumps({**summary, "model": {"sha256": "0"}}))
+    with pytest.raises(InputError, match=r"other/summary.json: is the evaluation of another model than .*model.pt"):
+        write_archive(tmp_path / "b", model, evaluation=tmp_path / "other")
+    with pytest.raises(InputError, match=r"summary.json: is not the summary of an evaluation"):
+        write_archive(tmp_path / "b", model, evaluation=tmp_path)
+    assert not (tmp_path / "b").exists()
+
+
 def test_the_record_loses_the_keys_of_patients(archive, tiny_run):
     made = json.loads((tiny_run.out / "models" / "model.json").read_text())
     found = json.loads((archive / "models" / "model.json").read_text())
