@@ -31,6 +31,9 @@ NOT_ONE_MODEL = ("finetune",)
 MEASURES = ("psnr_db", "ssim", "mae_hu")
 """Figures of an evaluation that metadata.json repeats."""
 
+PAPER_SIZE = "128^3 voxels of 2.5 mm"
+"""Size in the descriptions of the configs, which that of the model replaces."""
+
 LARGE_MB = 25
 """Size above which the model zoo keeps a file elsewhere, listed in large_files.yml."""
 
@@ -195,6 +198,9 @@ def _for_model(content: dict[str, Any], record: Mapping[str, Any]) -> dict[str, 
 def _metadata(content: dict[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
     """Set the sizes of a model in the metadata."""
     acquisition = record["acquisition"]
+    grid = acquisition["grid"]
+    size = f"{grid['shape'][0]}^3 voxels of {grid['spacing'][0]:g} mm"
+    content["description"] = content["description"].replace(PAPER_SIZE, size)
     formats = content["network_data_format"]
     views = acquisition["views"]
     names = {"pa": "PA radiograph", "lateral": "lateral radiograph"}

@@ -108,7 +108,9 @@ def test_the_configs_are_those_of_the_model(archive):
         assert parser.get("geometry") == "x2ct"
     train = json.loads((archive / "configs" / "train.json").read_text())
     assert train["learning_rate"] == 0.001  # demo.json
-    formats = json.loads((archive / "configs" / "metadata.json").read_text())["network_data_format"]
+    metadata = json.loads((archive / "configs" / "metadata.json").read_text())
+    assert "64^3 voxels of 5 mm" in metadata["description"]
+    formats = metadata["network_data_format"]
     assert formats["inputs"]["image"]["spatial_shape"] == [64, 64]
     assert formats["outputs"]["pred"]["spatial_shape"] == [64, 64, 64]
 
