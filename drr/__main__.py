@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from conventions import DRR_STATEMENT, LPS_TO_RAS, InputError, run_command
 from export import new_uid, write_dicom_radiograph, write_png16, write_radiograph_nifti
 from reports import draw_radiographs
 from storage import check_run, set_aside
-from transforms import RayCastDRR, ReadVolume, ResampleToGrid
+from transforms import DECISIONS, RayCastDRR, ReadVolume, ResampleToGrid
 
 from . import Acquisition, Beam, ConeBeam, VolumeGrid
 from .view_labels import detector_affine, edge_letters, source_to_patient, view_position, view_record
@@ -49,7 +50,7 @@ def render(
         python -m drr chest.nrrd --output out --preset x2ct --curve plastimatch --film_style x2ct
 
     Args:
-        ct: a CT in HU: .nii, .nii.gz, .mha, .mhd, .nrrd, or a folder with one DICOM series.
+        ct: a CT in HU: .nii, .nii.gz, .mha, .mhd, .nrrd, or a folder or file of a DICOM series.
         output: folder to write to.
         views: any of pa, ap, lateral (that of the preset), left_lateral, right_lateral (that side at the detector);
             parallel_pa and so on for parallel rays.
@@ -86,7 +87,8 @@ def render(
         "film_style": film_style,
         "spacing_mm": acquisition.grid.spacing[0],
     }
-    _write(Path(output), beams, images, _centre_lps(volume_hu), made_by)
+    decisions = json.loads(scan.meta[DECISIONS])
+    _write(Path(output), beams, images, _centre_lps(volume_hu), made_by, decisions)
     print(f"{', '.join(beams)} in {output}; look at {Path(output) / 'check.png'}")
 
 
@@ -126,7 +128,12 @@ def _centre_lps(volume_hu: MetaTensor) -> np.ndarray:
 
 
 def _write(
-    folder: Path, beams: Mapping[str, Beam], images: np.ndarray, isocentre_lps: np.ndarray, made_by: Mapping[str, Any]
+    folder: Path,
+    beams: Mapping[str, Beam],
+    images: np.ndarray,
+    isocentre_lps: np.ndarray,
+    made_by: Mapping[str, Any],
+    ct_decisions: Sequence[Mapping[str, Any]],
 ) -> None:
     files = [folder / f"{name}{suffix}" for name in beams for suffix in (".png", ".nii.gz", ".json", ".dcm")]
     set_aside(folder / "check.png", *files)
@@ -138,6 +145,7 @@ def _write(
             **view_record(view),
             "isocentre_in_the_scan_lps_mm": isocentre_lps.tolist(),
             **made_by,
+            "ct_decisions": list(ct_decisions),
             "assumed": assumed,
         }
         marked = {**made_by, "view": name}

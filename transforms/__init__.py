@@ -45,6 +45,7 @@ from .raycast import RayCastDRRd as RayCastDRRd
 from .served import DescribeResultd as DescribeResultd
 from .style import StyleTransfer as StyleTransfer
 from .style import StyleTransferd as StyleTransferd
+from .volume import DECISIONS as DECISIONS
 from .volume import ReadVolume as ReadVolume
 from .volume import ReadVolumed as ReadVolumed
 from .volume import ResampleToGrid as ResampleToGrid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -20,6 +21,9 @@ from .dictionary import EachKey
 BLUR_PER_FACTOR = 0.35
 """Standard deviation of the blur against aliasing, in source voxels per factor of down-sampling."""
 
+DECISIONS = "decisions"
+"""Key of the decisions about a CT in its metadata."""
+
 COARSE_MM = 4.0
 """Voxel spacing at which lungs are looked for."""
 
@@ -34,17 +38,18 @@ class ReadVolume(Transform):
         """Read a file.
 
         Args:
-            path: a file in a format of `readers.CT_SUFFIXES`, or a folder with one DICOM series.
+            path: a file in a format of `readers.CT_SUFFIXES`, or the folder or any file of a DICOM CT.
 
         Returns:
-            (1, X, Y, Z) float32 HU in the file's own axes, with its affine (RAS, mm) and its name.
+            (1, X, Y, Z) float32 HU in the file's own axes, with its affine (RAS, mm), its name, and the decisions as a
+            JSON text under `decisions`.
 
         Raises:
             InputError: as in `readers.read_ct`.
         """
-        volume_hu, affine = read_ct(path)
-        name = {ImageMetaKey.FILENAME_OR_OBJ: str(path)}
-        return MetaTensor(torch.from_numpy(volume_hu[None]), affine=torch.from_numpy(affine), meta=name)
+        scan = read_ct(path)
+        meta = {ImageMetaKey.FILENAME_OR_OBJ: str(path), DECISIONS: json.dumps(scan.record.to_list())}
+        return MetaTensor(torch.from_numpy(scan.volume_hu[None]), affine=torch.from_numpy(scan.affine), meta=meta)
 
 
 class ResampleToGrid(Transform):

@@ -5,26 +5,36 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-
+from ..radiographs.record import DecisionRecord
+from .dicom import read_dicom_ct
+from .file_kind import CTKind, find_ct_kind
 from .itk import read_itk_ct
 from .nifti import read_nifti_ct
-from .suffixes import NIFTI_SUFFIXES
+from .scan import LOG, Scan
 
 
-def read_ct(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read one CT: NIfTI, a format of ITK (MHA, MHD, NRRD), or a folder that holds one DICOM series.
+def read_ct(path: str | os.PathLike[str]) -> Scan:
+    """Read one CT and record every decision: NIfTI, MHA, MHD, NRRD, or DICOM.
+
+    A file's content tells its format, not its name. A DICOM CT is a folder, searched with all folders below it, that
+    holds one series of a chest among whatever else; or any file of the series, which stands for the whole; or one file
+    with all frames (enhanced CT).
 
     Args:
         path: file or folder.
 
     Returns:
-        (X, Y, Z) float32 HU in the file's own axes, clipped to [-1024, 3071], and the (4, 4) affine from a voxel index
-        to RAS in mm.
+        The CT in HU, its affine and the decisions. Doubts are logged under "x2ct.ct".
 
     Raises:
-        InputError: where the file is missing, unreadable, not 3-D, not finite or not a chest CT in HU.
+        InputError: where the file is missing, unreadable, not 3-D, not finite or not a chest CT in HU, or where slices
+            are missing or their positions are not known.
     """
-    if Path(path).name.lower().endswith(NIFTI_SUFFIXES):
-        return read_nifti_ct(path)
-    return read_itk_ct(path)
+    file = Path(path)
+    record = DecisionRecord(str(path), LOG)
+    if file.is_dir():
+        return read_dicom_ct(file, record)
+    kind = find_ct_kind(file)
+    if kind is CTKind.DICOM:
+        return read_dicom_ct(file, record)
+    return read_nifti_ct(file, record) if kind is CTKind.NIFTI else read_itk_ct(file, kind, record)

@@ -1,4 +1,4 @@
-"""Check that an image is a chest CT in HU."""
+"""Check where a CT lies and how large it is."""
 
 from __future__ import annotations
 
@@ -8,59 +8,93 @@ import numpy as np
 
 from conventions import InputError
 
-MIN_EXTENT_MM = 100.0
-"""Smallest extent of a chest CT along any axis."""
+from ..radiographs.record import DecisionRecord
 
-AIR_HU = (-1100.0, -500.0)
-"""Range of air and lung in HU; scanner padding (-2000 and below) lies outside."""
+MIN_EXTENT_MM, MAX_EXTENT_MM = 100.0, 2500.0
+"""Smallest and largest extent of a chest CT along any axis; the largest is that of a patient from head to feet."""
 
-TISSUE_HU = (-200.0, 300.0)
-"""Range of fat and soft tissue in HU."""
+LONG_MM = 700.0
+"""Extent from head to feet above which a CT shows much more than a chest."""
 
-MIN_SHARE = 0.01
-"""Smallest share of the voxels of a chest CT in each of the two ranges; an image with less is not in HU."""
+MAX_VOXELS = 2**30
+"""Largest number of voxels that is read: 4 GiB as float32."""
+
+MIN_INDEPENDENCE = 1e-3
+"""Smallest volume of a voxel, as a share of the product of its sides, of axes that count as independent."""
 
 
-def check_axes(file: Path, affine: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Refuse axes that are not finite or independent, and a volume too small for a thorax.
+def check_size(file: Path, shape: tuple[int, ...]) -> None:
+    """Refuse a shape that is not that of a volume, before anything is allocated for it.
 
     Args:
         file: named in the error.
-        affine: (4, 4) voxel index to position in mm.
+        shape: voxels along each axis.
+
+    Raises:
+        InputError: where there are not three axes of several voxels each, or too many voxels.
+    """
+    text = " x ".join(map(str, shape))
+    if len(shape) != 3:
+        raise InputError(f"{file}: has {len(shape)} dimensions ({text}), a CT has 3; extract one volume")
+    if min(shape) < 1:
+        raise InputError(f"{file}: claims {text} voxels, so there is no volume; export it again")
+    if min(shape) < 2:
+        raise InputError(f"{file}: is a single slice of {text} voxels; give the whole CT")
+    if int(np.prod(shape, dtype=object)) > MAX_VOXELS:
+        raise InputError(f"{file}: claims {text} voxels, more than any chest CT; export it again, or crop it")
+
+
+def plausible_extent(affine: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Return whether a volume has the size of a patient or of a part of one, in mm."""
+    extent = np.linalg.norm(affine[:3, :3], axis=0) * shape
+    return bool(np.isfinite(extent).all() and extent.min() >= MIN_EXTENT_MM and extent.max() <= MAX_EXTENT_MM)
+
+
+def check_axes(file: Path, affine: np.ndarray, shape: tuple[int, ...], record: DecisionRecord) -> None:
+    """Refuse axes that are not finite or independent, and a volume too small or too large for a patient.
+
+    Args:
+        file: named in the error.
+        affine: (4, 4) voxel index to RAS in mm.
         shape: voxels along the three axes.
+        record: takes a doubt about a scan that is much longer than a chest.
 
     Raises:
         InputError: naming the file and what is wrong.
     """
     steps = affine[:3, :3]
     spacing = np.linalg.norm(steps, axis=0)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(steps)) < 1e-3 * spacing.prod():
+    if not np.isfinite(affine).all() or abs(np.linalg.det(steps)) <= MIN_INDEPENDENCE * spacing.prod():
         raise InputError(f"{file}: its affine holds no usable axes (spacing {spacing.tolist()} mm); export it again")
     extent = spacing * shape
+    size = " x ".join(f"{e:.0f}" for e in extent)
     if extent.min() < MIN_EXTENT_MM:
-        size = " x ".join(f"{e:.0f}" for e in extent)
         raise InputError(f"{file}: covers only {size} mm, too little for a thorax; give a CT of the whole chest")
+    if extent.max() > MAX_EXTENT_MM:
+        raise InputError(
+            f"{file}: covers {size} mm, more than a patient; its spacing or the unit of its spacing is wrong, export "
+            "it again in mm"
+        )
+    height = float(np.abs(steps[2]) @ shape)
+    if height > LONG_MM:
+        record.doubt(
+            "extent",
+            f"{height:.0f} mm from head to feet, more than a chest; crop it, or lay it by its lungs (anchor lungs)",
+        )
 
 
-def check_hu(file: Path, voxels: np.ndarray) -> None:
-    """Refuse voxels that are not finite, or whose values are not those of a chest CT in HU.
+def check_finite(file: Path, voxels: np.ndarray) -> None:
+    """Refuse voxels that are not finite.
 
     Args:
         file: named in the error.
-        voxels: values as stored, rescaled by the file's own slope and intercept; any shape.
+        voxels: values, any shape.
 
     Raises:
-        InputError: naming the file and the values met.
+        InputError: with their number.
     """
     broken = int(np.count_nonzero(~np.isfinite(voxels)))
     if broken:
         raise InputError(
             f"{file}: {broken} voxels are not finite (NaN or infinite); repair them or export the CT again"
-        )
-    shares = [np.mean((voxels > low) & (voxels < high)) for low, high in (AIR_HU, TISSUE_HU)]
-    if min(shares) < MIN_SHARE:
-        raise InputError(
-            f"{file}: values run from {voxels.min():g} to {voxels.max():g}, {shares[0]:.0%} of them like air or lung "
-            f"and {shares[1]:.0%} like tissue, so this is not a chest CT in Hounsfield units "
-            "(air about -1000, tissue about 0); apply the rescale slope and intercept first"
         )

@@ -89,12 +89,12 @@ def find_kind(path: str | os.PathLike[str], record: DecisionRecord) -> FileKind:
     """
     file = Path(path)
     head = _head(file)
-    kind = _kind(head)
+    kind = content_kind(head)
     name = file.name.lower()
     suffix = ".nii.gz" if name.endswith(".nii.gz") else file.suffix.lower()
     named = _KINDS.get(suffix)
     if kind is None:
-        raise InputError(f"{file}: is {_describe(head)}, not a radiograph; {ADVICE}")
+        raise InputError(f"{file}: is {describe_content(head)}, not a radiograph; {ADVICE}")
     if kind is FileKind.NIFTI and named is not FileKind.NIFTI:
         raise InputError(
             f"{file}: is a NIfTI file by its content; name it .nii or .nii.gz, or give the radiograph itself"
@@ -129,7 +129,8 @@ def _head(file: Path) -> bytes:
         raise InputError(f"{file}: cannot be opened ({error.strerror}); make it readable or copy it") from error
 
 
-def _kind(head: bytes) -> FileKind | None:
+def content_kind(head: bytes) -> FileKind | None:
+    """Return the format of a file that begins with these bytes (1024 are enough), None for any other."""
     if head[128:132] == b"DICM":
         return FileKind.DICOM
     for signature, kind in _SIGNATURES:
@@ -156,7 +157,8 @@ def _unzipped(head: bytes) -> bytes:
         return b""
 
 
-def _describe(head: bytes) -> str:
+def describe_content(head: bytes) -> str:
+    """Return words for a file that begins with these bytes and is of no format that is read."""
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "a WebP file"
     for signature, name in _OTHERS:

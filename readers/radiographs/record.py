@@ -1,4 +1,4 @@
-"""Record what was found, assumed, changed and doubted about one radiograph."""
+"""Record what was found, assumed, changed and doubted about one film or CT."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-logger = logging.getLogger("x2ct.films")
+FILMS_LOG = "x2ct.films"
+"""Logger of the doubts about films."""
 
 
 class DecisionKind(StrEnum):
@@ -19,14 +20,14 @@ class DecisionKind(StrEnum):
     ASSUMED = "assumed"
     """Not stated by the file; the usual value is taken."""
     CHANGED = "changed"
-    """A change to the pixels."""
+    """A change to the pixels or voxels."""
     DOUBT = "doubt"
     """May be wrong; a person should check it."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Decision about a film.
+    """Decision about a film or a CT.
 
     Args:
         kind: found, assumed, changed or doubt.
@@ -42,16 +43,18 @@ class Decision:
 
 
 class DecisionRecord:
-    """Decisions about one film, in the order in which they were made.
+    """Decisions about one film or CT, in the order in which they were made.
 
-    Doubts are logged as warnings under "x2ct.films". The same decision is noted once.
+    Doubts are logged as warnings. The same decision is noted once.
 
     Args:
         file: name of the file, or the view, for these warnings and for errors; `to_list` and `lines` do not contain it.
+        log: name of the logger.
     """
 
-    def __init__(self, file: str = "") -> None:
+    def __init__(self, file: str = "", log: str = FILMS_LOG) -> None:
         self.file = file
+        self.log = log
         self.decisions: list[Decision] = []
 
     def found(self, subject: str, text: str, confidence: float | None = None) -> None:
@@ -69,7 +72,7 @@ class DecisionRecord:
     def doubt(self, subject: str, text: str, confidence: float | None = None) -> None:
         """Note what may be wrong, and log a warning."""
         if self._add(DecisionKind.DOUBT, subject, text, confidence):
-            logger.warning("%s: %s: %s", self.file or "radiograph", subject, text)
+            logging.getLogger(self.log).warning("%s: %s: %s", self.file or "radiograph", subject, text)
 
     @property
     def doubts(self) -> list[Decision]:

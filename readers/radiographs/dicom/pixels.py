@@ -1,4 +1,4 @@
-"""Decode the stored pixels of a DICOM radiograph and keep the bits that count."""
+"""Decode the stored pixels of a DICOM image and keep the bits that count."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ def stored_values(file: Path, header: Header) -> np.ndarray:
 
     Args:
         file: named in errors.
-        header: tags of the film, with the pixels in its dataset.
+        header: tags of the image, with the pixels in its dataset.
 
     Returns:
-        (rows, columns) int32 or int64, sign extended where PixelRepresentation (0028,0103) says so.
+        (rows, columns), several frames one below the other; int32 or int64, sign extended where PixelRepresentation
+        (0028,0103) says so.
 
     Raises:
         InputError: where pixels are cut off, damaged or in a transfer syntax that nothing installed decodes, or a
@@ -108,8 +109,14 @@ def _of_stream(header: Header, facts: StreamFacts, stored: int) -> int:
     return min(facts.bits, stored)
 
 
+def _shape(header: Header) -> tuple[int, int]:
+    """Return the rows of all frames, and the columns."""
+    rows, columns, frames = (int(header.number(k) or 0) for k in ("Rows", "Columns", "NumberOfFrames"))
+    return rows * max(frames, 1), columns
+
+
 def _native(file: Path, header: Header, allocated: int) -> np.ndarray:
-    rows, columns = (int(header.number(keyword) or 0) for keyword in ("Rows", "Columns"))
+    rows, columns = _shape(header)
     data = header.dataset.PixelData
     needed = rows * columns * allocated // 8
     if len(data) < needed:
@@ -129,7 +136,7 @@ def _decompress(file: Path, header: Header, facts: StreamFacts | None) -> np.nda
     """Decode in a child process, since damaged streams make some decoders abort."""
     uid = syntax(header)
     name = uid.name if uid.name != uid else "an unknown transfer syntax"
-    rows, columns = (int(header.number(keyword) or 0) for keyword in ("Rows", "Columns"))
+    rows, columns = _shape(header)
     if not header.dataset["PixelData"].is_undefined_length:
         raise InputError(f"{file}: its pixels cannot be decoded as {name}, they are plain; export it again")
     with tempfile.TemporaryDirectory() as folder:
@@ -168,6 +175,8 @@ def _only_pixels(dataset: Any, uid: Any, facts: StreamFacts | None) -> Any:
     bare.SamplesPerPixel, bare.PhotometricInterpretation = 1, "MONOCHROME2"
     for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored"):
         setattr(bare, keyword, int(dataset.get(keyword) or 0))
+    if dataset.get("NumberOfFrames"):
+        bare.NumberOfFrames = dataset.NumberOfFrames
     if facts is not None:
         bare.BitsAllocated, bare.BitsStored = 8 if facts.bits <= 8 else 16, facts.bits
     elif uid == RLE:

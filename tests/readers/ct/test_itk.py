@@ -1,111 +1,188 @@
+"""MetaImage and NRRD: rows 22 and 23 of the public reports, cases 78 to 82."""
+
+import gzip
+
 import itk
 import numpy as np
-import pydicom
 import pytest
 
-from conventions import InputError
-from readers.ct.itk import read_itk_ct
-from transforms import ReadVolume
+from tests.readers.ct.ct_files import FIRST, axial_affine, refused, right, says, silent, volume
 
-SPACING = (2.5, 2.0, 3.0)
+SPACING = (8.0, 8.0, 10.0)
 
 
-def write_itk(path, volume_ras):
-    """Write (X, Y, Z) of RAS axes with ITK, whose arrays are (z, y, x) and whose axes run to the left and the back."""
-    image = itk.image_from_array(np.ascontiguousarray(volume_ras[::-1, ::-1].transpose(2, 1, 0)))
+def write_itk(path, hu=None, compress=False):
+    """Write (X, Y, Z) HU with ITK, whose arrays are (z, y, x)."""
+    hu = volume() if hu is None else hu
+    image = itk.image_from_array(np.ascontiguousarray(hu.astype(np.int16).transpose(2, 1, 0)))
     image.SetSpacing(SPACING)
-    image.SetOrigin([10.0, -20.0, 30.0])
-    itk.imwrite(image, str(path))
+    image.SetOrigin(FIRST.tolist())
+    itk.imwrite(image, str(path), compression=compress)
     return path
 
 
-def write_series(folder, volume_ras, uid, gap=None, off=0.0):
-    """Write DICOM slices, stored value = HU + 1024; `gap` leaves one slice out, `off` mm moves the second one."""
-    slices = (volume_ras[::-1, ::-1].transpose(2, 1, 0) + 1024).astype(np.uint16)
-    folder.mkdir(exist_ok=True)
-    for i, pixels in enumerate(slices):
-        if i == gap:
-            continue
-        meta = pydicom.dataset.FileMetaDataset()
-        meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-        meta.MediaStorageSOPInstanceUID = f"{uid}.{i + 1}"
-        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        dataset = pydicom.dataset.FileDataset("", {}, preamble=b"\0" * 128, file_meta=meta, is_implicit_VR=False)
-        dataset.SOPClassUID, dataset.SOPInstanceUID = pydicom.uid.CTImageStorage, f"{uid}.{i + 1}"
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "2.25.1", uid
-        dataset.Modality, dataset.InstanceNumber = "CT", i + 1
-        dataset.ImagePositionPatient = [10.0, -20.0, 30.0 + i * SPACING[2] + off * (i == 1)]
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        dataset.PixelSpacing, dataset.SliceThickness = [SPACING[1], SPACING[0]], SPACING[2]
-        dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-        dataset.Rows, dataset.Columns = pixels.shape
-        dataset.BitsAllocated = dataset.BitsStored = 16
-        dataset.HighBit, dataset.PixelRepresentation = 15, 0
-        dataset.PixelData = pixels.tobytes()
-        dataset.save_as(folder / f"{uid}-{len(slices) - i:03}.dcm")  # file names in the wrong order
-    return folder
+NRRD = {
+    "type": "short",
+    "dimension": "3",
+    "space": "left-posterior-superior",
+    "sizes": "55 40 31",
+    "space directions": "(8,0,0) (0,8,0) (0,0,10)",
+    "endian": "little",
+    "encoding": "raw",
+    "space origin": "(-215.63,-156.29,-149.84)",
+}
 
 
-@pytest.mark.parametrize("name", ["ct.mha", "ct.mhd", "ct.nrrd", "series"])
-def test_every_format_reads_as_the_nifti_of_the_same_image(tmp_path, asymmetric_thorax, name):
-    nifti = ReadVolume()(write_itk(tmp_path / "ct.nii.gz", asymmetric_thorax))
-    if name == "series":
-        path = write_series(tmp_path / name, asymmetric_thorax, "2.25.2")
-        write_series(path, asymmetric_thorax[:, :, :1], "2.25.3")  # a localizer does not count
-    else:
-        path = write_itk(tmp_path / name, asymmetric_thorax)
-    volume_hu, affine = read_itk_ct(path)
-    np.testing.assert_array_equal(volume_hu, nifti[0].numpy())
-    np.testing.assert_allclose(affine, nifti.affine.numpy(), atol=1e-5)
-    assert volume_hu.dtype == np.float32
+def write_nrrd(path, data=None, **fields):
+    """Write NRRD by hand; a field that is None is left out, and _ stands for a space in its name."""
+    filled = NRRD | {name.replace("_", " "): value for name, value in fields.items()}
+    lines = ["NRRD0004", *(f"{name}: {value}" for name, value in filled.items() if value is not None), "", ""]
+    voxels = volume().astype("<i2").tobytes(order="F") if data is None else data
+    path.write_bytes("\n".join(lines).encode() + voxels)
+    return path
 
 
-def test_values_beyond_a_ct_are_clipped(tmp_path, asymmetric_thorax):
-    asymmetric_thorax[0, 0, 0], asymmetric_thorax[1, 0, 0] = -3024, 20000
-    volume_hu, _ = read_itk_ct(write_itk(tmp_path / "ct.mha", asymmetric_thorax))
-    assert (volume_hu.min(), volume_hu.max()) == (-1024, 3071)
+META = {
+    "ObjectType": "Image",
+    "NDims": "3",
+    "BinaryData": "True",
+    "BinaryDataByteOrderMSB": "False",
+    "TransformMatrix": "1 0 0 0 1 0 0 0 1",
+    "Offset": "-215.63 -156.29 -149.84",
+    "ElementSpacing": "8 8 10",
+    "DimSize": "55 40 31",
+    "ElementType": "MET_SHORT",
+    "ElementDataFile": "LOCAL",
+}
 
 
-def test_what_is_no_ct_is_refused_in_a_sentence(tmp_path, asymmetric_thorax):
-    def refused(path, match):
-        with pytest.raises(InputError, match=match) as error:
-            read_itk_ct(path)
-        assert str(error.value).startswith(str(path))
-        assert "\n" not in str(error.value)
+def write_meta(path, data=None, **fields):
+    """Write MetaImage by hand; a field that is None is left out."""
+    filled = META | fields
+    filled["ElementDataFile"] = filled.pop("ElementDataFile")  # the last one
+    text = "".join(f"{name} = {value}\n" for name, value in filled.items() if value is not None)
+    path.write_bytes(text.encode() + (volume().astype("<i2").tobytes(order="F") if data is None else data))
+    return path
 
-    refused(tmp_path / "absent.mha", "no such file or folder")
-    refused(
-        write_itk(tmp_path / "raw.mha", asymmetric_thorax + 1024),
-        "not a chest CT in Hounsfield units .*apply the rescale slope",
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("name", ["ct.mha", "ct.mhd", "ct.nrrd", "ct.nhdr"])
+def test_what_itk_writes(tmp_path, name, compress):
+    scan = right(write_itk(tmp_path / name, compress=compress))
+    silent(scan)
+    np.testing.assert_array_equal(scan.volume_hu, volume())
+    np.testing.assert_allclose(scan.affine, axial_affine(), atol=1e-5)
+
+
+@pytest.mark.parametrize("write", [write_nrrd, write_meta])
+def test_what_is_written_by_hand(tmp_path, write):
+    path = write(tmp_path / "a name without suffix")
+    scan = right(path)
+    silent(scan)
+    np.testing.assert_array_equal(scan.volume_hu, volume())
+    np.testing.assert_allclose(scan.affine, axial_affine(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("space", "directions", "origin"),
+    [
+        ("right-anterior-superior", "(-8,0,0) (0,-8,0) (0,0,10)", "(215.63,156.29,-149.84)"),
+        ("left-anterior-superior", "(8,0,0) (0,-8,0) (0,0,10)", "(-215.63,156.29,-149.84)"),
+        ("LPS", "(8,0,0) (0,8,0) (0,0,10)", "(-215.63,-156.29,-149.84)"),
+    ],
+)
+def test_any_space_of_nrrd(tmp_path, space, directions, origin):
+    """Row 22."""
+    right(write_nrrd(tmp_path / "ct.nrrd", space=space, space_directions=directions, space_origin=origin))
+
+
+def test_a_flipped_meta_image(tmp_path):
+    """LUNA holds such files: rows run to the patient's right and columns to the front."""
+    flipped = volume()[::-1, ::-1].astype("<i2").tobytes(order="F")
+    last = f"{FIRST[0] + 54 * 8} {FIRST[1] + 39 * 8} {FIRST[2]}"
+    right(write_meta(tmp_path / "ct.mha", flipped, TransformMatrix="-1 0 0 0 -1 0 0 0 1", Offset=last))
+
+
+def test_values_beyond_a_ct_are_clipped(tmp_path):
+    hu = volume()
+    hu[0, 0, 0], hu[1, 0, 0] = -3024, 20000
+    scan = right(write_itk(tmp_path / "ct.mha", hu), share=1)
+    assert (scan.volume_hu.min(), scan.volume_hu.max()) == (-1024, 3071)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"sizes": None}, "states no size", id="no size"),
+        pytest.param({"sizes": "55 40"}, "has 2 dimensions", id="sizes mismatch"),
+        pytest.param({"sizes": "60000 60000 60000"}, "claims 60000 x 60000 x 60000 voxels", id="huge"),
+        pytest.param({"sizes": "55 40 0"}, "so there is no volume", id="empty axis"),
+        pytest.param({"sizes": "3 55 40 31", "dimension": "4"}, "has 4 dimensions", id="vectors"),
+        pytest.param({"type": None}, "states no type of voxels", id="no type"),
+        pytest.param({"type": "block"}, "states no type of voxels", id="another type"),
+        pytest.param({"encoding": "morse"}, "cannot be read as NRRD", id="bad encoding"),
+        pytest.param({"encoding": "gzip"}, "cut off .* or damaged: 0 bytes", id="no gzip"),
+        pytest.param({"space": None}, "does not say how the volume lies", id="no space"),
+        pytest.param({"space_directions": None}, "does not say how the volume lies", id="no directions"),
+        pytest.param({"space_directions": "none none none"}, "does not say how the volume lies", id="none"),
+        pytest.param({"space_directions": "(8,0,0) (0,8,0) none"}, "does not say how the volume lies", id="one none"),
+        pytest.param({"space_directions": "(0,0,0) (0,8,0) (0,0,10)"}, "are no usable axes", id="zero"),
+        pytest.param({"space_directions": "(nan,0,0) (0,8,0) (0,0,10)"}, "are no usable axes", id="NaN"),
+        pytest.param({"data_file": "../../etc/passwd"}, "points to voxels in another folder", id="elsewhere"),
+        pytest.param({"data_file": "/etc/passwd"}, "points to voxels in another folder", id="absolute"),
+        pytest.param({"data_file": "absent.raw"}, "the file of its voxels, absent.raw, is not there", id="absent"),
+        pytest.param({"data_file": "LIST"}, "lie in several files", id="list"),
+        pytest.param({"data_file": "slice%03d.raw 1 31 1"}, "lie in several files", id="pattern"),
+    ],
+)
+def test_nrrd_that_is_refused(tmp_path, fields, words):
+    refused(write_nrrd(tmp_path / "ct.nrrd", **fields), words)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"DimSize": None}, "states no size", id="no size"),
+        pytest.param({"DimSize": "60000 60000 60000"}, "claims 60000 x 60000 x 60000 voxels", id="huge"),
+        pytest.param({"DimSize": "55 40"}, "has 2 dimensions", id="sizes mismatch"),
+        pytest.param({"ElementType": None}, "states no type of voxels", id="no type"),
+        pytest.param({"ElementSpacing": None}, "states no ElementSpacing", id="no spacing"),
+        pytest.param({"ElementSpacing": "0 8 10"}, "usable axes|too little|MetaImage", id="zero spacing"),
+        pytest.param({"ElementNumberOfChannels": "3"}, "several channels", id="channels"),
+        pytest.param({"TransformMatrix": "0 0 0 0 1 0 0 0 1"}, "usable axes|cannot be read", id="zero axis"),
+        pytest.param({"ElementDataFile": "../ct.raw"}, "points to voxels in another folder", id="elsewhere"),
+        pytest.param({"ElementDataFile": "absent.raw"}, "absent.raw, is not there", id="absent"),
+        pytest.param({"ElementDataFile": "LIST"}, "lie in several files", id="list"),
+        pytest.param({"CompressedData": "True"}, "cut off .* or damaged: 0 bytes", id="not compressed"),
+    ],
+)
+def test_meta_image_that_is_refused(tmp_path, fields, words):
+    refused(write_meta(tmp_path / "ct.mha", **fields), words)
+
+
+def test_axes_that_are_not_stated_are_assumed(tmp_path):
+    scan = right(write_meta(tmp_path / "ct.mha", TransformMatrix=None))
+    says(scan, "assumed", "orientation", "no axes are stated")
+
+
+def test_files_that_are_cut_off(tmp_path):
+    for write, name in ((write_nrrd, "ct.nrrd"), (write_meta, "ct.mha")):
+        path = write(tmp_path / name)
+        path.write_bytes(path.read_bytes()[:-1000])
+        refused(path, r"is cut off \(truncated\) or damaged: 135400 bytes of voxels are there, 136400 are needed")
+    for name in ("gz.nrrd", "z.mha"):
+        path = write_itk(tmp_path / name, compress=True)
+        path.write_bytes(path.read_bytes()[:-3000])
+        refused(path, "is cut off")
+    damaged = write_nrrd(
+        tmp_path / "damaged.nrrd",
+        gzip.compress(volume().astype("<i2").tobytes(), 1)[:-9000] + b"1" * 9000,
+        encoding="gzip",
     )
-    broken = asymmetric_thorax.copy()
-    broken[3, 3, 3] = np.nan
-    refused(write_itk(tmp_path / "nan.nrrd", broken), "not finite")
+    refused(damaged, "or damaged")
+    (tmp_path / "magic.nrrd").write_bytes(b"NRRX0004\n" + b"\0" * 99)
+    refused(tmp_path / "magic.nrrd", "is a file of an unknown format|is a NRRD file")
+    (tmp_path / "empty.nrrd").write_bytes(b"")
+    refused(tmp_path / "empty.nrrd", "is an empty file")
     (tmp_path / "text.mha").write_text("no image")
-    refused(tmp_path / "text.mha", "cannot be read as an image")
-    itk.imwrite(itk.image_from_array(np.zeros((2, 4, 5, 6), np.int16)), str(tmp_path / "four.mha"))
-    refused(tmp_path / "four.mha", r"has the shape \(6, 5, 4, 2\), a CT has 3 axes")
-    itk.imwrite(itk.image_from_array(np.zeros((1, 5, 6), np.int16)), str(tmp_path / "slice.mha"))
-    refused(tmp_path / "slice.mha", "several slices")
-
-
-def test_a_folder_needs_one_whole_series(tmp_path, asymmetric_thorax):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds 0 DICOM series"):
-        read_itk_ct(tmp_path / "empty")
-    small = asymmetric_thorax[:, :, :20]
-    two = write_series(write_series(tmp_path / "two", small, "2.25.4"), small, "2.25.5")
-    with pytest.raises(InputError, match="holds 2 DICOM series"):
-        read_itk_ct(two)
-    with pytest.raises(InputError, match="not evenly spaced"):
-        read_itk_ct(write_series(tmp_path / "gap", small, "2.25.6", gap=7))
-    with pytest.raises(InputError, match="not evenly spaced"):
-        read_itk_ct(write_series(tmp_path / "moved", small, "2.25.7", off=0.2 * SPACING[2]))
-
-
-def test_rounded_positions_of_slices_are_evenly_spaced(tmp_path, asymmetric_thorax):
-    volume_hu, affine = read_itk_ct(write_series(tmp_path / "even", asymmetric_thorax, "2.25.8"))
-    rounded, same = read_itk_ct(write_series(tmp_path / "rounded", asymmetric_thorax, "2.25.9", off=0.005))
-    np.testing.assert_array_equal(rounded, volume_hu)
-    np.testing.assert_allclose(same, affine, atol=1e-5)
+    refused(tmp_path / "text.mha", "is a text file, not a CT")

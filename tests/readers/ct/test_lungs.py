@@ -131,7 +131,7 @@ def test_the_volume_agrees_with_the_manifest_of_the_real_cts(real_data):
     files = sorted((real_data / "ct").glob("*.nii.gz"))
     assert len(files) == 10
     for file in files:
-        volume_hu, affine = read_ct(file)  # 2.5 mm, RAS: turned to head to feet, front to back, right to left
-        np.testing.assert_allclose(affine[:3, :3], np.diag([2.5] * 3), atol=1e-3)
-        mask = lung_mask(volume_hu[::-1, ::-1, ::-1].transpose(2, 1, 0), 2.5)
+        scan = read_ct(file)  # 2.5 mm, RAS: turned to head to feet, front to back, right to left
+        np.testing.assert_allclose(scan.affine[:3, :3], np.diag([2.5] * 3), atol=1e-3)
+        mask = lung_mask(scan.volume_hu[::-1, ::-1, ::-1].transpose(2, 1, 0), 2.5)
         assert mask.sum() * 2.5**3 / 1e6 == pytest.approx(float(litres[f"ct/{file.name}"]), rel=0.06), file.name
