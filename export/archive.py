@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import logging
@@ -17,6 +16,7 @@ from monai.bundle import ConfigParser
 
 from conventions import InputError
 from networks import PRIVATE_ENTRIES, load, mean_path, record_path
+from storage import digest_of
 
 from .namespace import NAMESPACE, rewrite, rewrite_config, write_packages
 
@@ -134,7 +134,7 @@ def _figures(summary: Path, model: Path) -> dict[str, float]:
         digest = content["model"]["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{summary}: is not the summary of an evaluation ({error!r}); run evaluating first") from error
-    if digest != hashlib.sha256(model.read_bytes()).hexdigest():
+    if digest != digest_of(model):
         raise InputError(f"{summary}: is the evaluation of another model than {model}; evaluate this one")
     return {**measured, "held_out_cases": len(content["held_out_cases"])}
 
@@ -245,7 +245,7 @@ def _list_large_files(folder: Path) -> None:
         return
     lines = ["large_files:"]
     for file in large:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = digest_of(file)
         lines += [f'- path: "{file.relative_to(folder).as_posix()}"', '  url: ""', f'  hash_val: "{digest}"',
                   '  hash_type: "sha256"']  # fmt: skip
     (folder / "large_files.yml").write_text("\n".join(lines) + "\n", encoding="utf-8")
