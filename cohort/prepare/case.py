@@ -11,8 +11,8 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from conventions import HU_AIR, InputError, input_error_in
-from readers import read_ct
+from conventions import HU_AIR, PHANTOM_NOTE, SYNTHETIC_NOTE, InputError, input_error_in
+from readers import NIFTI_SUFFIXES, read_ct
 from storage import digest_of, write_atomically, write_json
 
 from .coverage import measure_coverage
@@ -103,6 +103,9 @@ def _finished(record_file: Path, made_of: dict[str, Any], destination: Path) -> 
 
 
 def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict[str, Any]:
+    note = _note(source.path)
+    if note == SYNTHETIC_NOTE:
+        raise InputError(f"{source.path}: is a CT predicted from radiographs, no truth to train on; leave it out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the decoders; what matters is in the record of the scan
         scan = read_ct(source.path)
@@ -120,7 +123,7 @@ def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict
         removed_ml = round(dense * options.spacing**3 / 1000, 1)
         volume[~body] = HU_AIR
     file = destination / CASES / f"{source.case}.nii.gz"
-    _write(file, volume, target)
+    _write(file, volume, target, note)
     return {
         "case": source.case,
         "patient": source.patient,
@@ -137,15 +140,27 @@ def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict
         "kernel": KERNEL,
         "table": "kept" if options.keep_table else "removed",
         "removed_ml": removed_ml,
+        "phantom": note == PHANTOM_NOTE,
         **facts,
         "decisions": decisions,
         "licence": options.licence,
     }
 
 
-def _write(file: Path, volume: np.ndarray, affine: np.ndarray) -> None:
+def _note(file: Path) -> str:
+    """Return which of our notes a NIfTI file holds; empty for all other files."""
+    if not file.name.lower().endswith(NIFTI_SUFFIXES):
+        return ""
+    try:
+        note = nibabel.load(file).header["descrip"].item().rstrip(b"\0").decode("latin-1")
+    except Exception:  # of a damaged file, which reading refuses with its reason
+        return ""
+    return note if note in (PHANTOM_NOTE, SYNTHETIC_NOTE) else ""
+
+
+def _write(file: Path, volume: np.ndarray, affine: np.ndarray, note: str) -> None:
     """Write a volume (D, H, W) as int16 NIfTI in the order of RAS axes, the same bytes each time."""
     image = nibabel.as_closest_canonical(nibabel.Nifti1Image(volume, affine))
+    image.header["descrip"] = note.encode()
     image.header.set_xyzt_units("mm")
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, lambda part: nibabel.save(image, part))

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import SpatialResample
+from scipy.ndimage import binary_erosion
 
 from cohort.prepare.resample import resample, straight_grid
 
@@ -52,8 +53,6 @@ def test_it_is_monais_trilinear_where_the_grid_is_finer():
         - 1024
     )
     inner = theirs > -1000  # they blend into the padding at the border
-    from scipy.ndimage import binary_erosion
-
     assert np.abs(made - theirs)[binary_erosion(inner, iterations=3)].max() < 0.51
 
 
