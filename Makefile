@@ -12,7 +12,8 @@ MATRIX_PYTHON = $(if $(filter command environment,$(origin PYTHON)),$(PYTHON),$(
 # Where pip finds torch: empty takes PyPI's build (CUDA on Linux); https://download.pytorch.org/whl/cpu is smaller.
 TORCH_INDEX ?=
 
-# What the demo reads and writes. DATA is a folder of CTs; PATIENTS a JSON object {patient: [file names]}.
+# What the demo reads and writes. DATA is whatever `cohort prepare` takes; with PATIENTS, a JSON object {patient: [file
+# names]}, a folder of CT files, which are used as they are.
 DATA ?=
 PATIENTS ?=
 OUTPUT ?= output/demo
@@ -66,8 +67,13 @@ ifeq ($(DATA),)
 	$(BIN)/python -m cohort phantom "$(OUTPUT)/cohort" --cases $(PHANTOMS)
 	$(BIN)/python -m cohort split "$(OUTPUT)/cohort" --output "$(OUTPUT)/manifest.json" --test 6 --validation 4
 else
+ifeq ($(PATIENTS),)
+	$(BIN)/python -m cohort prepare "$(DATA)" "$(OUTPUT)/cohort" --jobs $(JOBS) || test $$? -eq 3
+	$(BIN)/python -m cohort split "$(OUTPUT)/cohort" --output "$(OUTPUT)/manifest.json" --test 3 --validation 1
+else
 	$(BIN)/python -m cohort split "$(DATA)" --output "$(OUTPUT)/manifest.json" --test 3 --validation 1 \
-		$(if $(PATIENTS),--patients "$(PATIENTS)")
+		--patients "$(PATIENTS)"
+endif
 endif
 	@echo "2/5  training of the paper's network, X2CT-GAN"
 	$(call run,training,train,$(X2CT_GAN)$(AUGMENTED),x2ct_gan) --steps $(STEPS)

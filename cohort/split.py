@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,8 @@ def split_cohort(
     """Split the CTs of a folder by patient and write the manifest that training and evaluation read.
 
     Args:
-        folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), one per case.
+        folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), one per case; or a cohort that `cohort prepare` made,
+            whose entries stay but for their folds.
         output: manifest to write, or a folder for it; by default the folder of the CTs. An existing one is renamed.
         test: patients held out for evaluation: a number, or a share below 1.
         validation: patients that choose the best model during training: a number, or a share below 1.
@@ -161,11 +162,22 @@ def split_cohort(
         InputError: where there are no cases, too few patients for the folds, or the manifest cannot be written.
     """
     root = Path(folder).resolve()
-    files = _find_cases(root)
-    listed = _read_patients(Path(patients), files) if patients is not None else None
-    patient = {file: listed[file.name] if listed else patient_of(file.name) for file in files}
+    entries = _prepared(root)
+    if entries is None:
+        files = _find_cases(root)
+        listed = _read_patients(Path(patients), files) if patients is not None else None
+        entries = [
+            {
+                "case": case_of(file.name),
+                "patient": listed[file.name] if listed else patient_of(file.name),
+                "ct": file.name,
+            }
+            for file in files
+        ]
+    elif patients is not None:
+        raise InputError(f"{root}: was prepared, so its patients are known; leave out --patients")
     try:
-        fold = folds_of(patient.values(), test, validation, seed)
+        fold = folds_of((entry["patient"] for entry in entries), test, validation, seed)
     except InputError as error:
         raise InputError(f"{root}: {error}") from error
 
@@ -173,11 +185,22 @@ def split_cohort(
     manifest = manifest / MANIFEST_NAME if manifest.is_dir() else manifest
     if output is None and not os.access(root, os.W_OK):
         raise InputError(f"{root}: cannot be written to; give --output FILE, a manifest in another folder")
-    cases = [_entry(file, patient[file], fold[patient[file]], manifest.parent) for file in files]
+    cases = [
+        {**entry, "ct": _place(root / entry["ct"], manifest.parent), "fold": fold[entry["patient"]]}
+        for entry in entries
+    ]
     set_aside(manifest)
     return write_json(manifest, {"version": 1, "seed": seed, "cases": cases})
 
 
-def _entry(file: Path, patient: str, fold: str, base: Path) -> Mapping[str, Any]:
-    ct = file.relative_to(base) if file.is_relative_to(base) else file
-    return {"case": case_of(file.name), "patient": patient, "ct": ct.as_posix(), "fold": fold}
+def _prepared(root: Path) -> list[dict[str, Any]] | None:
+    """Return the entries of a cohort that `cohort prepare` made; None for a folder of CTs."""
+    try:
+        cases = json.loads((root / MANIFEST_NAME).read_text(encoding="utf-8"))["cases"]
+        return list(cases) if all("sha256" in case for case in cases) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _place(file: Path, base: Path) -> str:
+    return (file.relative_to(base) if file.is_relative_to(base) else file).as_posix()

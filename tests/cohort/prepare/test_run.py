@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cohort import PrepareOptions, prepare_cohort
+from cohort import PrepareOptions, load_datalist, prepare_cohort, split_cohort, validate_cohort
 from cohort.phantoms import write_phantoms
 from conventions import InputError
 
@@ -162,6 +162,19 @@ def test_two_files_of_one_name_are_refused(source, tmp_path):
     assert [reason for _, reason in made.refused] == [
         "has the name of another CT; give one of the two another name"
     ] * 2
+
+
+def test_a_prepared_cohort_is_split_again_and_read(whole, tmp_path):
+    elsewhere = split_cohort(whole.manifest.parent, tmp_path / "folds.json", test=2, validation=2)
+    cases = json.loads(elsewhere.read_text())["cases"]
+    assert sorted(case["fold"] for case in cases) == ["test", "test", "train", "validation", "validation"]
+    assert [case["sha256"] for case in cases] == [case["sha256"] for case in whole.cases]
+    for fold in ("train", "test"):
+        for item in load_datalist(elsewhere, fold):
+            assert Path(item["label"]).parent == whole.manifest.parent / "cases"
+    assert validate_cohort(elsewhere) == []
+    with pytest.raises(InputError, match="was prepared, so its patients are known; leave out --patients"):
+        split_cohort(whole.manifest.parent, tmp_path / "b.json", patients="list.json")
 
 
 def test_the_same_image_counts_once(source, tmp_path):
