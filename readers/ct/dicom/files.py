@@ -21,7 +21,7 @@ pydicom, has_pydicom = optional_import("pydicom")
 UID, _ = optional_import("pydicom.uid", name="UID")
 
 TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
+    *("SOPClassUID", "SeriesInstanceUID", "Modality", "ImageType"),
     *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence"),
@@ -74,7 +74,7 @@ def find_files(path: Path, record: DecisionRecord) -> Found:
     """
     if not has_pydicom:
         raise InputError(f"{path}: reading DICOM needs the package pydicom; install it")
-    found, seen = Found(), set()
+    found = Found()
     for file in _files(path):
         header = _header(file, record)
         other = header if isinstance(header, str) else _no_ct(header)
@@ -85,11 +85,6 @@ def find_files(path: Path, record: DecisionRecord) -> Found:
         if other or isinstance(header, str):
             found.others[other] += 1
             continue
-        instance = header.text("SOPInstanceUID")
-        if instance and instance in seen:
-            found.others["second copies of a slice"] += 1
-            continue
-        seen.add(instance)
         found.cts.append((file, header))
     return found
 

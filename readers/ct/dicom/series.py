@@ -82,7 +82,7 @@ def choose_series(path: Path, found: Found, record: DecisionRecord) -> Series:
     every = _series(frames)
     if not every:
         what = found.left_out() or "nothing"
-        raise InputError(f"{path}: holds no DICOM CT, but {what}; give a folder with the slices of a CT")
+        raise InputError(f"{path}: holds no DICOM CT, but {what}; give the file of a CT, or a folder with its slices")
     long = [series for series in every if series.extent_mm >= MIN_EXTENT_MM]
     if len(long) != 1 and len(every) > 1:
         listed = "; ".join(series.describe() for series in (long or every)[:8])

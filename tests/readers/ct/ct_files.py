@@ -121,6 +121,7 @@ def write_series(folder, positions=None, *, change=None, stated=None, names=None
 def write_enhanced(path, positions=None, *, axes=AXIAL, change=None, syntax=ExplicitVRLittleEndian):
     """Write one file with a frame at each position, in their order."""
     positions = even_positions() if positions is None else positions
+    path.parent.mkdir(exist_ok=True)
     made = bare(EnhancedCTImageStorage, 0, syntax)
     made.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     made.NumberOfFrames = len(positions)

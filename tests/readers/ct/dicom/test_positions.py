@@ -130,7 +130,16 @@ def test_a_copy_of_a_slice_is_read_once(tmp_path):
     copied = write_series(tmp_path / "copied")
     for file in sorted(copied.iterdir())[:3]:
         (copied / f"copy of {file.name}").write_bytes(file.read_bytes())
-    says(right(copied), "found", "series", "3 second copies of a slice")
+    says(right(copied), "changed", "slices", "3 positions hold the same image twice")
+
+
+def test_one_instance_uid_for_all_slices(tmp_path):
+    """Some programs that remove names write the same UID everywhere."""
+
+    def change(dataset, _):
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "2.25.5"
+
+    silent(right(write_series(tmp_path / "ct", change=change)))
 
 
 def test_two_images_at_few_places_are_doubted(tmp_path):

@@ -120,7 +120,7 @@ def test_slices_of_different_size_are_refused(tmp_path):
 def test_folders_without_a_ct(tmp_path):
     """Case 55."""
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "holds no DICOM CT, but nothing; give a folder with the slices of a CT")
+    refused(tmp_path / "empty", "holds no DICOM CT, but nothing; give the file of a CT, or a folder with its slices")
     (tmp_path / "empty" / "notes.txt").write_text("no CT")
     write_nifti(tmp_path / "empty" / "ct.nii.gz")
     refused(tmp_path / "empty", "holds no DICOM CT, but 2 files that are not DICOM")
