@@ -16,7 +16,7 @@ from ..scan import Scan, finish_scan
 from .files import find_files
 from .frames import Frame
 from .series import Series, choose_series
-from .stack import LEAN_DEGREES, Stack, StackError, at_same_position, even_stack
+from .stack import Stack, StackError, at_same_position, even_stack
 from .voxels import read_voxels, same_pixels
 
 MAX_TWICE = 0.25
@@ -79,18 +79,12 @@ def _stack(path: Path, series: Series, record: DecisionRecord) -> tuple[list[Fra
     positions, normal = series.positions, series.normal
     assert positions is not None  # as checked
     assert normal is not None
-    places = [[series.frames[i] for i in place] for place in at_same_position(positions, normal)]
+    places = [[series.frames[i] for i in np.sort(place)] for place in at_same_position(positions, normal)]
     frames = _one_at_each_place(path, places, record)
     try:
         stack = even_stack(np.array([frame.position for frame in frames]), normal)
     except StackError as error:
         raise InputError(f"{path}: {error}") from error
-    if stack.lean_degrees > LEAN_DEGREES:
-        record.found(
-            "tilt",
-            f"the slices lean by {stack.lean_degrees:.1f} degrees by their positions; the affine keeps it, and linear "
-            "resampling to the grid straightens them",
-        )
     return [frames[i] for i in stack.order], stack
 
 

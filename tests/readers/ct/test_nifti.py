@@ -136,7 +136,8 @@ def test_a_sheared_affine_is_kept(tmp_path):
     affine = axial_affine()
     affine[1, 2] = 1.7
     shape = (COLUMNS, ROWS, SLICES)
-    right(write_nifti(tmp_path / "ct.nii", at_affine(affine, shape), affine, qform=0))
+    scan = right(write_nifti(tmp_path / "ct.nii", at_affine(affine, shape), affine, qform=0))
+    says(scan, "found", "tilt", f"{np.degrees(np.arctan(0.17)):.1f} degrees")
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
