@@ -83,8 +83,8 @@ def even_stack(positions: np.ndarray, normal: np.ndarray) -> Stack:
     _check_gaps(positions[order], along[order], normal)
     number = np.arange(len(order))
     step, origin = np.polyfit(number, positions[order], 1)
-    beside = positions[order] - (origin + number[:, None] * step)
-    off = np.abs(beside @ normal)
+    away = positions[order] - (origin + number[:, None] * step)
+    off = np.abs(away @ normal)
     pitch = float(step @ normal)
     if off.max() > max(MAX_UNEVEN * pitch, ROUNDED_MM):
         between = np.diff(along[order])
@@ -92,7 +92,7 @@ def even_stack(positions: np.ndarray, normal: np.ndarray) -> Stack:
             f"its slices are not evenly spaced: {between.min():.3g} to {between.max():.3g} mm apart, up to "
             f"{off.max():.2g} mm from their places; reconstruct the series with one spacing"
         )
-    if np.linalg.norm(beside - np.outer(beside @ normal, normal), axis=1).max() > MAX_SIDEWAYS_MM:
+    if np.linalg.norm(away - np.outer(away @ normal, normal), axis=1).max() > MAX_SIDEWAYS_MM:
         raise StackError("its slices are shifted sideways against each other; reconstruct the series with one field")
     lean = float(np.degrees(np.arctan2(np.linalg.norm(step - pitch * normal), pitch)))
     if lean > MAX_LEAN_DEGREES:
