@@ -48,11 +48,7 @@ LARGEST_DIFFERENCE = 1e-3
 
 ALLOCATORS = {
     "plain": {},
-    "tuned": {
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": "100000000000",
-        "MALLOC_TOP_PAD_": "268435456",
-    },
+    "tuned": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "268435456"},
 }
 """Name of a setting of glibc's malloc -> its environment variables."""
 

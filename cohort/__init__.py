@@ -12,6 +12,9 @@ from .loaders import training_loader as training_loader
 from .loaders import unpaired_loader as unpaired_loader
 from .pairs import radiograph_pairs as radiograph_pairs
 from .phantoms import thorax_phantom as thorax_phantom
+from .prepare import PreparedCohort as PreparedCohort
+from .prepare import PrepareOptions as PrepareOptions
+from .prepare import prepare_cohort as prepare_cohort
 from .ready import ready_manifest as ready_manifest
 from .sampling import EpochSampler as EpochSampler
 from .sampling import SeededDataset as SeededDataset
@@ -26,3 +29,4 @@ from .unpaired import UnpairedSampler as UnpairedSampler
 from .unpaired import find_films as find_films
 from .unpaired import prepared_films as prepared_films
 from .unpaired import view_of as view_of
+from .validate import validate_cohort as validate_cohort

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from conventions import run_command
 from readers import REFERENCE_FILE
 
 from .film_reference import make_reference
 from .phantoms import write_phantoms
+from .prepare import PrepareOptions, prepare_cohort
 from .split import FOLDS, split_cohort
+from .validate import validate_cohort
+
+REFUSED = 3
+"""Exit status of a preparation that refused a CT."""
 
 _REFERENCE = str(REFERENCE_FILE)
 
@@ -53,6 +59,61 @@ def split(
         print(f"  {fold:<11} cases: {len(seen):<5} patients: {len(set(seen))}")
 
 
+def prepare(
+    source: str,
+    destination: str,
+    spacing: float = 1.0,
+    keep_table: bool = False,
+    licence: str = "",
+    jobs: int = 1,
+    part: str | None = None,
+    scheduler: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Prepare every chest CT below a folder for training: checked, straightened, without the table, split by patient.
+
+    A run that was interrupted goes on where it was. Ends with 3 where CTs were refused; the table at the end says why.
+
+    Args:
+        source: folder with DICOM series, NIfTI, MHA, MHD and NRRD files in any mixture, a pattern with *, or a text
+            file with one path in each line.
+        destination: folder of the cohort, for --dataset_dir.
+        spacing: voxel spacing of the volumes in mm.
+        keep_table: keep what is not the patient.
+        licence: licence of the data, in words, for the manifest.
+        jobs: number of processes; each needs the memory of one scan.
+        part: i/n, the part i of n (from 0), for job arrays with one destination.
+        scheduler: address of a Dask scheduler, in place of processes.
+        seed: seed of the split into folds.
+    """
+    made = prepare_cohort(
+        source, destination, PrepareOptions(float(spacing), keep_table, licence), jobs, part, scheduler, seed
+    )
+    doubted = [case for case in made.cases if any(one["kind"] == "doubt" for one in case["decisions"])]
+    print(f"{made.manifest}: {len(made.cases)} CTs, {len(doubted)} of them with doubts")
+    for path, reason in made.refused:
+        print(f"refused: {reason if path in reason else f'{path}: {reason}'}")
+    if made.refused:
+        print(f"{len(made.refused)} CTs were refused")
+        sys.exit(REFUSED)
+
+
+def validate(manifest: str) -> None:
+    """Check every file of a cohort against its manifest, and that no patient, series or image lies in two folds.
+
+    Ends with 1 where something is wrong.
+
+    Args:
+        manifest: the manifest, or the folder that holds it.
+    """
+    wrong = validate_cohort(manifest)
+    for sentence in wrong:
+        print(sentence)
+    print(f"{manifest}: {f'{len(wrong)} faults' if wrong else 'every file is as it was, and no fold shares a patient'}")
+    if wrong:
+        sys.exit(1)
+
+
 def reference(folder: str, output: str = _REFERENCE) -> None:
     """Measure in DRRs where the lungs are, what the mean thorax looks like and how its tones are distributed.
 
@@ -64,4 +125,6 @@ def reference(folder: str, output: str = _REFERENCE) -> None:
 
 
 if __name__ == "__main__":
-    run_command({"phantom": phantom, "split": split, "reference": reference}, "cohort")
+    run_command(
+        {"phantom": phantom, "prepare": prepare, "split": split, "validate": validate, "reference": reference}, "cohort"
+    )

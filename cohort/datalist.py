@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from conventions import InputError, Keys, input_error_in
 from networks import read_mean_volume
+from storage import key_of
 
 from .ready import NO_COHORT
 from .sampling import place_in_group
@@ -81,6 +81,13 @@ def _read_cases(path: Path) -> list[dict[str, str]]:
     for name in names:
         if names.count(name) > 1 or "/" in name or "\\" in name:
             raise InputError(f"{path}: case {name!r} must be listed once and hold no slash; split the cohort again")
+    fold: dict[str, str] = {}
+    for case in cases:
+        if fold.setdefault(case["patient"], case["fold"]) != case["fold"]:
+            raise InputError(
+                f"{path}: patient {case['patient']!r} is in two folds, {fold[case['patient']]} and {case['fold']}, so "
+                "a model would be measured on a patient that it has seen; split the cohort again"
+            )
     return cases
 
 
@@ -96,7 +103,7 @@ def patient_keys(folds: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
         One key per patient, sorted.
     """
     patients = {str(item[Keys.PATIENT]) for fold in folds for item in fold}
-    return sorted(hashlib.sha256(patient.encode()).hexdigest()[:16] for patient in patients)
+    return sorted(key_of(patient) for patient in patients)
 
 
 def describe_data(train: Sequence[Mapping[str, Any]], validation: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -146,9 +153,7 @@ def mean_volume(
 
 
 def mean_training_volume(
-    checkpoint: str | os.PathLike[str],
-    manifest: str | os.PathLike[str],
-    transform: Callable[[Mapping[str, Any]], Any],
+    checkpoint: str | os.PathLike[str], manifest: str | os.PathLike[str], transform: Callable[[Mapping[str, Any]], Any]
 ) -> torch.Tensor | None:
     """Find the mean of the volumes that a model was trained on.
 

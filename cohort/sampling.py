@@ -18,10 +18,7 @@ Item = TypeVar("Item")
 
 def place_in_group(rank: int | None, world_size: int | None) -> tuple[int, int]:
     """Return the number of this process and the number of processes, as given or as the process group has them."""
-    return (
-        idist.get_rank() if rank is None else rank,
-        idist.get_world_size() if world_size is None else world_size,
-    )
+    return (idist.get_rank() if rank is None else rank, idist.get_world_size() if world_size is None else world_size)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

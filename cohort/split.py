@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,36 @@ def _count(fold: str, share: float, patients: int) -> int:
     return int(share) if share >= 1 else max(1, round(share * patients)) if share > 0 else 0
 
 
+def folds_of(patients: Iterable[str], test: float = 0.2, validation: float = 0.1, seed: int = 0) -> dict[str, str]:
+    """Assign each patient to a fold at random.
+
+    Args:
+        patients: names or keys; one may occur several times.
+        test: patients held out for evaluation: a number, or a share below 1.
+        validation: patients that choose the best model during training: a number, or a share below 1.
+        seed: seed of the random split.
+
+    Returns:
+        Patient -> fold.
+
+    Raises:
+        InputError: where there are too few patients, or an argument is not possible.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be an integer from 0 up, got {seed!r}")
+    names = sorted(set(patients))
+    counts = {"test": _count("test", test, len(names)), "validation": _count("validation", validation, len(names))}
+    if sum(counts.values()) >= len(names):
+        raise InputError(
+            f"{len(names)} patient(s) are too few for {counts['test']} in test, {counts['validation']} in "
+            "validation and at least one in training; add patients or hold out fewer"
+        )
+    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    fold = dict.fromkeys(names, "train")
+    fold |= dict.fromkeys(order[: counts["test"]], "test")
+    return fold | dict.fromkeys(order[counts["test"] : sum(counts.values())], "validation")
+
+
 def split_cohort(
     folder: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
@@ -130,28 +160,20 @@ def split_cohort(
     Raises:
         InputError: where there are no cases, too few patients for the folds, or the manifest cannot be written.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed must be an integer from 0 up, got {seed!r}")
     root = Path(folder).resolve()
     files = _find_cases(root)
     listed = _read_patients(Path(patients), files) if patients is not None else None
     patient = {file: listed[file.name] if listed else patient_of(file.name) for file in files}
-    names = sorted(set(patient.values()))
-    counts = {"test": _count("test", test, len(names)), "validation": _count("validation", validation, len(names))}
-    if sum(counts.values()) >= len(names):
-        raise InputError(
-            f"{root}: {len(names)} patient(s) are too few for {counts['test']} in test, {counts['validation']} in "
-            "validation and at least one in training; add patients or hold out fewer"
-        )
-    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
-    fold = dict.fromkeys(order[: counts["test"]], "test")
-    fold |= dict.fromkeys(order[counts["test"] : sum(counts.values())], "validation")
+    try:
+        fold = folds_of(patient.values(), test, validation, seed)
+    except InputError as error:
+        raise InputError(f"{root}: {error}") from error
 
     manifest = Path(output).resolve() if output is not None else root
     manifest = manifest / MANIFEST_NAME if manifest.is_dir() else manifest
     if output is None and not os.access(root, os.W_OK):
         raise InputError(f"{root}: cannot be written to; give --output FILE, a manifest in another folder")
-    cases = [_entry(file, patient[file], fold.get(patient[file], "train"), manifest.parent) for file in files]
+    cases = [_entry(file, patient[file], fold[patient[file]], manifest.parent) for file in files]
     set_aside(manifest)
     return write_json(manifest, {"version": 1, "seed": seed, "cases": cases})
 

@@ -37,7 +37,7 @@ SIDE_MULTIPLE = 4
 LEAST = 2
 """Smallest number of films and of CTs to train on; a single image has no style."""
 
-PREPARATION = 3
+PREPARATION = 4
 """Version of how films are read and matched; raise it with every change, so that older cached films are not used."""
 
 Place = tuple[int, int, int, int]

@@ -24,6 +24,7 @@ from .provenance import MANUFACTURER as MANUFACTURER
 from .provenance import MARK_KEY as MARK_KEY
 from .provenance import MARK_NIFTI_CODE as MARK_NIFTI_CODE
 from .provenance import MARK_TAGS as MARK_TAGS
+from .provenance import PHANTOM_NOTE as PHANTOM_NOTE
 from .provenance import SYNTHETIC_NOTE as SYNTHETIC_NOTE
 from .provenance import SYNTHETIC_STATEMENT as SYNTHETIC_STATEMENT
 from .provenance import Mark as Mark

@@ -38,6 +38,9 @@ DRR_NOTE = "COMPUTED radiograph from CT, not acquired"
 SYNTHETIC_NOTE = "SYNTHETIC CT from radiographs, not a measurement"
 """`SYNTHETIC_STATEMENT` in the 80 characters of the NIfTI field `descrip`."""
 
+PHANTOM_NOTE = "procedural thorax phantom, no patient"
+"""What the NIfTI field `descrip` of a phantom says."""
+
 MARK_KEY = "X2CT"
 """Keyword of the PNG text chunk that holds a mark, and private creator of the DICOM element that does."""
 

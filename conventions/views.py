@@ -37,11 +37,7 @@ VIEW_TO_VOLUME = {View.PA: (0, 1, 3, 2, 4), View.LATERAL: (0, 1, 3, 4, 2)}
 """Permutation of a view's frame (B, C, depth, rows, columns) back to (B, C, D, H, W)."""
 
 
-def expand_views(
-    image: torch.Tensor,
-    depth: int,
-    to_volume: Optional[list[list[int]]] = None,  # noqa: UP045 (TorchScript)
-) -> torch.Tensor:
+def expand_views(image: torch.Tensor, depth: int, to_volume: Optional[list[list[int]]] = None) -> torch.Tensor:
     """Repeat each radiograph along its ray axis, so that it lies over the volume it shows.
 
     Args:

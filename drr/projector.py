@@ -69,10 +69,7 @@ def project(
 
 
 def back_project(
-    line_integrals: torch.Tensor,
-    grid: VolumeGrid,
-    views: Sequence[Beam] | torch.Tensor,
-    backend: str = "auto",
+    line_integrals: torch.Tensor, grid: VolumeGrid, views: Sequence[Beam] | torch.Tensor, backend: str = "auto"
 ) -> torch.Tensor:
     """Spread images back along their rays: the exact adjoint of `project`.
 

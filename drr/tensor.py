@@ -71,11 +71,7 @@ def _beam(rows: list[list[float]], detector_shape: tuple[int, int]) -> Beam:
             detector_shape=detector_shape,
         )
     return ConeBeam(
-        source=source,
-        detector_centre=centre,
-        column_step=column_step,
-        row_step=row_step,
-        detector_shape=detector_shape,
+        source=source, detector_centre=centre, column_step=column_step, row_step=row_step, detector_shape=detector_shape
     )
 
 

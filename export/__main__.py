@@ -12,7 +12,9 @@ from conventions import report_input_errors
 from .archive import write_archive
 
 
-def archive(destination: str, checkpoint: str, overlays: Sequence[str] | str | None = None) -> None:
+def archive(
+    destination: str, checkpoint: str, overlays: Sequence[str] | str | None = None, evaluation: str | None = None
+) -> None:
     """Make one self-contained bundle of a model: configs, weights, code, model card and licence in one folder.
 
     `monai.bundle` runs it from any folder (--bundle_root), and `monai.bundle.load`, MONAI Label and the model zoo get
@@ -25,9 +27,11 @@ def archive(destination: str, checkpoint: str, overlays: Sequence[str] | str | N
         destination: folder to make; it must not exist, or be empty.
         checkpoint: the model file, with model.json next to it.
         overlays: names of the overlays of its training, such as chest,raylift; by default those in run.json next to it.
+        evaluation: folder of an evaluation of this model, whose figures go into metadata.json.
     """
     names = overlays.split(",") if isinstance(overlays, str) else overlays
-    print(f"the bundle is in {write_archive(str(destination), str(checkpoint), names)}")
+    made = write_archive(str(destination), str(checkpoint), names, None if evaluation is None else str(evaluation))
+    print(f"the bundle is in {made}")
 
 
 if __name__ == "__main__":

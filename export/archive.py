@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import logging
@@ -17,6 +16,7 @@ from monai.bundle import ConfigParser
 
 from conventions import InputError
 from networks import PRIVATE_ENTRIES, load, mean_path, record_path
+from storage import digest_of
 
 from .namespace import NAMESPACE, rewrite, rewrite_config, write_packages
 
@@ -27,6 +27,12 @@ JOBS = ("train", "evaluate", "inference")
 
 NOT_ONE_MODEL = ("finetune",)
 """Overlays that name files of one run and are left out of an archive."""
+
+MEASURES = ("psnr_db", "ssim", "mae_hu")
+"""Figures of an evaluation that metadata.json repeats."""
+
+PAPER_SIZE = "128^3 voxels of 2.5 mm"
+"""Size in the descriptions of the configs, which that of the model replaces."""
 
 LARGE_MB = 25
 """Size above which the model zoo keeps a file elsewhere, listed in large_files.yml."""
@@ -50,7 +56,12 @@ _ROOT = Path(__file__).resolve().parent.parent
 FilePath = str | os.PathLike[str]
 
 
-def write_archive(destination: FilePath, checkpoint: FilePath, overlays: Sequence[str] | None = None) -> Path:
+def write_archive(
+    destination: FilePath,
+    checkpoint: FilePath,
+    overlays: Sequence[str] | None = None,
+    evaluation: FilePath | None = None,
+) -> Path:
     """Write one folder that MONAI, MONAI Label and the model zoo use without overlays or this repository.
 
     It holds configs/ (train, evaluate and inference with everything of the model's record in them, metadata.json with
@@ -63,13 +74,14 @@ def write_archive(destination: FilePath, checkpoint: FilePath, overlays: Sequenc
         checkpoint: the model file, with its record next to it.
         overlays: names of the overlays that the model was trained with, which make train.json; None takes them from the
             run.json next to the model.
+        evaluation: the output_dir of an evaluation of this model, whose mean figures metadata.json repeats.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: where the folder holds something, the model is missing, damaged or of another form, or an overlay
-            is unknown.
+        InputError: where the folder holds something, the model is missing, damaged or of another form, an overlay is
+            unknown, or the evaluation is missing or of another model.
     """
     folder, model = Path(destination), Path(checkpoint)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -78,11 +90,12 @@ def write_archive(destination: FilePath, checkpoint: FilePath, overlays: Sequenc
     if "acquisition" not in record or "hu_window" not in record:
         raise InputError(f"{record_path(model)}: describes no network from radiographs to CT; give the model of one")
     names = _overlays_of(model) if overlays is None else list(overlays)
+    figures = {} if evaluation is None else _figures(Path(evaluation) / "summary.json", model)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         made = Path(temporary) / folder.name
         made.mkdir()
-        _write_configs(made / "configs", record, names)
+        _write_configs(made / "configs", record, names, figures)
         _write_models(made / "models", model, record)
         write_packages(_ROOT, made / NAMESPACE, _HEADER)
         _write_documents(made)
@@ -113,7 +126,22 @@ def _overlays_of(model: Path) -> list[str]:
     return [file.stem for file in files[1:] if file.stem not in NOT_ONE_MODEL]
 
 
-def _write_configs(folder: Path, record: Mapping[str, Any], overlays: Sequence[str]) -> None:
+def _figures(summary: Path, model: Path) -> dict[str, float]:
+    """Return the mean figures of an evaluation, as its volumes were written."""
+    try:
+        content = json.loads(summary.read_text(encoding="utf-8"))
+        measured = {name: content[name]["prediction"] for name in MEASURES}
+        digest = content["model"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{summary}: is not the summary of an evaluation ({error!r}); run evaluating first") from error
+    if digest != digest_of(model):
+        raise InputError(f"{summary}: is the evaluation of another model than {model}; evaluate this one")
+    return {**measured, "held_out_cases": len(content["held_out_cases"])}
+
+
+def _write_configs(
+    folder: Path, record: Mapping[str, Any], overlays: Sequence[str], figures: Mapping[str, float]
+) -> None:
     folder.mkdir()
     configs = _bundle() / "configs"
     files = {name: configs / f"{name}.json" for name in overlays}
@@ -131,7 +159,7 @@ def _write_configs(folder: Path, record: Mapping[str, Any], overlays: Sequence[s
     of_overlays = [configs / f"metadata_{name}.json" for name in overlays]
     parser = ConfigParser()
     parser.read_meta([str(file) for file in (configs / "metadata.json", *of_overlays) if file.is_file()])
-    _dump(folder / "metadata.json", _metadata(parser.get("_meta_"), record))
+    _dump(folder / "metadata.json", {**_metadata(parser.get("_meta_"), record), "eval_metrics": dict(figures)})
     shutil.copyfile(configs / "logging.conf", folder / "logging.conf")
 
 
@@ -170,6 +198,9 @@ def _for_model(content: dict[str, Any], record: Mapping[str, Any]) -> dict[str, 
 def _metadata(content: dict[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
     """Set the sizes of a model in the metadata."""
     acquisition = record["acquisition"]
+    grid = acquisition["grid"]
+    size = f"{grid['shape'][0]}^3 voxels of {grid['spacing'][0]:g} mm"
+    content["description"] = content["description"].replace(PAPER_SIZE, size)
     formats = content["network_data_format"]
     views = acquisition["views"]
     names = {"pa": "PA radiograph", "lateral": "lateral radiograph"}
@@ -214,7 +245,7 @@ def _list_large_files(folder: Path) -> None:
         return
     lines = ["large_files:"]
     for file in large:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = digest_of(file)
         lines += [f'- path: "{file.relative_to(folder).as_posix()}"', '  url: ""', f'  hash_val: "{digest}"',
                   '  hash_type: "sha256"']  # fmt: skip
     (folder / "large_files.yml").write_text("\n".join(lines) + "\n", encoding="utf-8")

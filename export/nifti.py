@@ -45,12 +45,7 @@ def write_nifti(
         raise InputError(f"{path}: the predicted volume is not finite, so the model is broken; train it again")
     voxels = np.rint(np.clip(volume_hu, -32768, 32767)).astype(np.int16)
     model = dict(record or {})
-    sidecar: dict[str, Any] = {
-        "synthetic": True,
-        "statement": SYNTHETIC_STATEMENT,
-        "unit": quantity,
-        "model": model,
-    }
+    sidecar: dict[str, Any] = {"synthetic": True, "statement": SYNTHETIC_STATEMENT, "unit": quantity, "model": model}
     if radiographs:
         sidecar["radiographs"] = list(radiographs)
     if consistency is not None:

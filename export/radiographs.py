@@ -12,16 +12,7 @@ from typing import Any
 import numpy as np
 from monai.utils import optional_import
 
-from conventions import (
-    DRR_NOTE,
-    DRR_STATEMENT,
-    MANUFACTURER,
-    MARK_KEY,
-    MARK_TAGS,
-    InputError,
-    MarkKind,
-    mark,
-)
+from conventions import DRR_NOTE, DRR_STATEMENT, MANUFACTURER, MARK_KEY, MARK_TAGS, InputError, MarkKind, mark
 from storage import set_aside, write_atomically
 
 from .marked_nifti import write_marked_nifti

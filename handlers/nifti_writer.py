@@ -36,10 +36,7 @@ class NiftiWriter:
     """
 
     def __init__(
-        self,
-        output_dir: str | os.PathLike[str],
-        name: str = "synthetic_ct",
-        record: Mapping[str, Any] | None = None,
+        self, output_dir: str | os.PathLike[str], name: str = "synthetic_ct", record: Mapping[str, Any] | None = None
     ) -> None:
         self.output_dir = Path(output_dir)
         self.name = name

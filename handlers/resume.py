@@ -154,11 +154,7 @@ class Resume:
                     "configuration it was written with"
                 ) from error
         trainer.load_state_dict(
-            {
-                "epoch": content["epoch"],
-                "epoch_length": content["epoch_length"],
-                "max_epochs": trainer.state.max_epochs,
-            }
+            {"epoch": content["epoch"], "epoch_length": content["epoch_length"], "max_epochs": trainer.state.max_epochs}
         )
         logger.info("resuming after epoch %d from %s", content["epoch"], content["file"])
 

@@ -30,10 +30,7 @@ class TranslatorSaver:
     """
 
     def __init__(
-        self,
-        ckpt_dir: str | os.PathLike[str],
-        networks: Mapping[str, nn.Module],
-        record: Mapping[str, Any],
+        self, ckpt_dir: str | os.PathLike[str], networks: Mapping[str, nn.Module], record: Mapping[str, Any]
     ) -> None:
         self.networks = {Path(ckpt_dir) / f"{name}.pt": bare(network) for name, network in networks.items()}
         self.record = dict(record)

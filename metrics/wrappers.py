@@ -67,11 +67,7 @@ def volume_metrics(
         # The luminance term of SSIM needs values that start at 0.
         return ssim(hu_to_unit(prediction_hu, (low, high)), hu_to_unit(target_hu, (low, high)), data_range=1.0)
 
-    measures: dict[str, Measure] = {
-        "psnr_db": partial(psnr, data_range=high - low),
-        "ssim": unit_ssim,
-        "mae_hu": mae,
-    }
+    measures: dict[str, Measure] = {"psnr_db": partial(psnr, data_range=high - low), "ssim": unit_ssim, "mae_hu": mae}
     return {
         name if key == predictions[0] else f"{name}/{key}": _PredictionHandler(
             VolumeMetric(measure), key, required=key == predictions[0]

@@ -40,13 +40,7 @@ def conv_norm_relu(spatial_dims: int, in_channels: int, out_channels: int, kerne
 def upsample_norm_relu(in_channels: int, out_channels: int) -> Convolution:
     """Transposed 3-D convolution that doubles the size, instance norm, ReLU."""
     return Convolution(
-        3,
-        in_channels,
-        out_channels,
-        strides=2,
-        is_transposed=True,
-        norm="instance",
-        act=("relu", {"inplace": True}),
+        3, in_channels, out_channels, strides=2, is_transposed=True, norm="instance", act=("relu", {"inplace": True})
     )
 
 

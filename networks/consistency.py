@@ -236,13 +236,7 @@ class ConsistencyUpdate(nn.Module):
         ]
 
     def _solve_one(
-        self,
-        volume: Tensor,
-        image: Tensor,
-        views: tuple[Beam, ...],
-        field: Tensor | None,
-        tone: Tone,
-        damping: Tensor,
+        self, volume: Tensor, image: Tensor, views: tuple[Beam, ...], field: Tensor | None, tone: Tone, damping: Tensor
     ) -> _Solved:
         curve = self.acquisition.curve
         volume_hu = unit_to_hu(volume, self.hu_window)

@@ -130,11 +130,7 @@ def case_figure(
     volumes = {"prediction": (prediction_hu, grey)}
     if truth_hu is not None:
         difference = {"cmap": "RdBu_r", "vmin": -DIFFERENCE_HU, "vmax": DIFFERENCE_HU}
-        volumes = {
-            "truth": (truth_hu, grey),
-            **volumes,
-            "prediction - truth": (prediction_hu - truth_hu, difference),
-        }
+        volumes = {"truth": (truth_hu, grey), **volumes, "prediction - truth": (prediction_hu - truth_hu, difference)}
     if error_hu is not None:
         volumes["expected error"] = (error_hu, colours_of_error())
     views = describe_views(image.shape, geometry)

@@ -17,10 +17,7 @@ from storage import set_aside, write_atomically
 
 from .figures import VIEW_LETTERS, VIEW_TITLES, draw_picture, save_figure
 
-DIRECTIONS = {
-    "to_drr": "films to the style of DRRs",
-    "to_real": "DRRs to the style of films",
-}
+DIRECTIONS = {"to_drr": "films to the style of DRRs", "to_real": "DRRs to the style of films"}
 """Direction -> its title."""
 
 MEASURES = {

@@ -1,6 +1,7 @@
 """Write files whole or not at all, read them without running code in them, and check a run before it starts.
 
 atomic       files, JSON, and the renaming of files of an earlier run
+digests      SHA-256 of files, and keys of identifiers
 tensors      files of tensors
 options      options of a workflow: names and paths as typed, no key that nothing reads
 preflight    all checks before a run
@@ -11,6 +12,8 @@ from .atomic import set_aside as set_aside
 from .atomic import to_json as to_json
 from .atomic import write_atomically as write_atomically
 from .atomic import write_json as write_json
+from .digests import digest_of as digest_of
+from .digests import key_of as key_of
 from .options import read_options as read_options
 from .preflight import check_run as check_run
 from .preflight import start_run as start_run

@@ -163,7 +163,7 @@ def test_metadata_says_the_same_versions():
     pins = {normal(name): version for name, version in read_pins().items()}
     assert metadata["monai_version"] == pins["monai"]
     assert metadata["pytorch_version"] == pins["torch"]
-    assert metadata["numpy_version"] == pins["numpy"]
+    assert metadata["numpy_version"].startswith("1.26.")  # the oldest, of `make test-matrix` and of MONAI Label
     for name, version in metadata["required_packages_version"].items():
         assert version == pins[normal(name)]
     assert metadata["version"] in metadata["changelog"]

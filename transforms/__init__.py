@@ -1,6 +1,30 @@
 """MONAI transforms: a CT file to radiographs and a unit volume and back, and films to what a model reads."""
 
 from .agreement import AgreeWithFilmsd as AgreeWithFilmsd
+from .aliases import AgreeWithFilmsD as AgreeWithFilmsD
+from .aliases import AgreeWithFilmsDict as AgreeWithFilmsDict
+from .aliases import DescribeResultD as DescribeResultD
+from .aliases import DescribeResultDict as DescribeResultDict
+from .aliases import HUWindowD as HUWindowD
+from .aliases import HUWindowDict as HUWindowDict
+from .aliases import MatchFieldOfViewD as MatchFieldOfViewD
+from .aliases import MatchFieldOfViewDict as MatchFieldOfViewDict
+from .aliases import RandFilmD as RandFilmD
+from .aliases import RandFilmDict as RandFilmDict
+from .aliases import RandRayCastDRRD as RandRayCastDRRD
+from .aliases import RandRayCastDRRDict as RandRayCastDRRDict
+from .aliases import RayCastDRRD as RayCastDRRD
+from .aliases import RayCastDRRDict as RayCastDRRDict
+from .aliases import ReadRadiographD as ReadRadiographD
+from .aliases import ReadRadiographDict as ReadRadiographDict
+from .aliases import ReadVolumeD as ReadVolumeD
+from .aliases import ReadVolumeDict as ReadVolumeDict
+from .aliases import ResampleToGridD as ResampleToGridD
+from .aliases import ResampleToGridDict as ResampleToGridDict
+from .aliases import StyleTransferD as StyleTransferD
+from .aliases import StyleTransferDict as StyleTransferDict
+from .aliases import UnitToHUD as UnitToHUD
+from .aliases import UnitToHUDict as UnitToHUDict
 from .cases import case_transforms as case_transforms
 from .cases import film_transforms as film_transforms
 from .cases import prediction_transforms as prediction_transforms

@@ -80,10 +80,7 @@ class MatchFieldOfView(Transform):
     """
 
     def __init__(
-        self,
-        acquisition: Acquisition,
-        mode: Literal["match", "given"] = "match",
-        image_size: int | None = None,
+        self, acquisition: Acquisition, mode: Literal["match", "given"] = "match", image_size: int | None = None
     ) -> None:
         if mode not in ("match", "given"):
             raise InputError(f"field_of_view must be 'match' or 'given', got {mode!r}")

@@ -11,7 +11,7 @@ import numpy as np
 from monai.utils import optional_import
 from tqdm import tqdm
 
-from conventions import InputError
+from conventions import PHANTOM_NOTE, InputError
 from drr import VolumeGrid
 from storage import check_run, write_atomically
 
@@ -45,7 +45,7 @@ def write_phantom(folder: Path, size: int, seed: int) -> Path:
     grid = VolumeGrid((size, size, size), CUBE_MM / size)
     volume_hu = thorax_phantom(seed, grid.shape, grid.spacing[0]).volume_hu
     image = nibabel.Nifti1Image(np.rint(volume_hu).astype(np.int16), grid.affine())
-    image.header["descrip"] = b"procedural thorax phantom, no patient"
+    image.header["descrip"] = PHANTOM_NOTE.encode()
     image.header.set_xyzt_units("mm")
     return write_atomically(file, lambda part: nibabel.save(image, part))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from conventions import InputError, View
@@ -18,6 +20,7 @@ FAINT_CHEST = 0.55
 SURE_VIEW = 0.2
 SURE_DIRECTION = 0.15
 SURE_POLARITY = 0.5
+SURE_TURN = 0.3
 """Margins, in correlation, from which an assessment is called certain."""
 
 CLEAR_DIRECTION = 0.03
@@ -26,15 +29,28 @@ CLEAR_DIRECTION = 0.03
 HEART_ON_THE_RIGHT = -0.08
 """Margin below which a PA film looks mirrored."""
 
+TURNED = 0.12
+"""Margin from which a film looks turned; upright ones behind shutters and in black borders nearly always stay below."""
+
+ON_ITS_SIDE = 0.2
+"""Margin from which a film on its side is refused; it is doubted below, as every film upside down is."""
+
+LYING = {
+    1: "to lie on its side, the head to the right",
+    2: "to be upside down",
+    3: "to lie on its side, the head to the left",
+}
+"""Quarter turns, counterclockwise, that bring a film upright -> how it seems to be."""
+
 TWO_FILMS_ASPECT = 1.5
 """Ratio of width and height from which an image may hold two films side by side."""
 
 
 def check_content(pixels: np.ndarray, view: View, record: DecisionRecord) -> tuple[np.ndarray, FilmAssessment]:
-    """Find the chest, doubt a contradicted view or polarity, and turn the front of a lateral to the left.
+    """Find the chest, doubt a contradicted turn, view or polarity, and turn the front of a lateral to the left.
 
     Args:
-        pixels: (rows, columns) in [0, 1], square pixels, head up.
+        pixels: (rows, columns) in [0, 1], square pixels.
         view: view that the film is said to be.
         record: takes the decisions; where it holds no orientation found in the file, a lateral may be mirrored.
 
@@ -42,11 +58,12 @@ def check_content(pixels: np.ndarray, view: View, record: DecisionRecord) -> tup
         The film, mirrored where that was decided, and its assessment.
 
     Raises:
-        InputError: where no chest can be recognised, or two films are on one image.
+        InputError: where no chest can be recognised, it surely lies on its side, or two films are on one image.
     """
     _refuse_two_films(pixels, view, record)
     assessment = assess_film(pixels, view)
     score = assessment.box.score
+    turned = _looks_turned(assessment, record)
     if score < NO_CHEST:
         raise InputError(
             f"{record.file}: no chest can be recognised in it (likeness {score:.2f}, at least {NO_CHEST} is needed); "
@@ -56,6 +73,8 @@ def check_content(pixels: np.ndarray, view: View, record: DecisionRecord) -> tup
         record.doubt("lungs", "they are faint; their place may be wrong", confidence=_unit(score))
     else:
         record.found("lungs", "seen in the image", confidence=_unit(score))
+    if turned:  # nothing else can be seen in it
+        return pixels, assessment
     if assessment.polarity < 0:
         sure = _unit(-assessment.polarity / SURE_POLARITY)
         record.doubt("polarity", "bone looks darker than lung; set invert if the film is inverted", confidence=sure)
@@ -67,6 +86,19 @@ def check_content(pixels: np.ndarray, view: View, record: DecisionRecord) -> tup
         _check_heart(assessment, record)
         return pixels, assessment
     return _front_to_the_left(pixels, assessment, record)
+
+
+def _looks_turned(assessment: FilmAssessment, record: DecisionRecord) -> bool:
+    """Doubt a film that fits much better turned; refuse it if it surely lies on its side or shows no chest as it is."""
+    turn = assessment.turn
+    if turn is None or turn.margin < TURNED or turn.score < FAINT_CHEST:
+        return False
+    lies = f"seems {LYING[turn.quarters]}; turn it so that the head is up"
+    sideways = turn.quarters != 2 and turn.margin >= ON_ITS_SIDE
+    if sideways or assessment.box.score < NO_CHEST:
+        raise InputError(f"{record.file}: {lies}")
+    record.doubt("orientation", f"the film {lies}", confidence=_unit(turn.margin / SURE_TURN))
+    return True
 
 
 def _check_heart(assessment: FilmAssessment, record: DecisionRecord) -> None:
@@ -96,7 +128,7 @@ def _front_to_the_left(
     record.changed("orientation", "mirrored: the front seemed to be at the right", confidence=sure)
     mirrored = np.ascontiguousarray(pixels[:, ::-1])
     box = assessment.box.mirrored(pixels.shape[1])
-    return mirrored, FilmAssessment(box, assessment.view_margin, -margin, assessment.polarity, mirrored=True)
+    return mirrored, replace(assessment, box=box, mirror_margin=-margin, mirrored=True)
 
 
 def _refuse_two_films(pixels: np.ndarray, view: View, record: DecisionRecord) -> None:

@@ -54,6 +54,9 @@ FREE, PENALTY = 0.08, 2.0
 REFINEMENTS = (0.06, 0.03, 0.015)
 """Relative steps in which the best size is refined."""
 
+_Ends = tuple[np.ndarray, np.ndarray]
+"""First and one past the last of some rows or columns."""
+
 
 @dataclass(frozen=True)
 class _Template:
@@ -90,7 +93,7 @@ def _sizes(view: View, shape: tuple[int, ...]) -> Iterator[tuple[float, float]]:
                 yield height, width
 
 
-def search_lungs(tones: np.ndarray, view: View, mirrored: bool) -> LungBox:
+def search_lungs(tones: np.ndarray, view: View, mirrored: bool) -> tuple[LungBox, LungBox]:
     """Find the best lung box in coarse sizes.
 
     Args:
@@ -99,12 +102,18 @@ def search_lungs(tones: np.ndarray, view: View, mirrored: bool) -> LungBox:
         mirrored: whether to lay the mirrored thorax over the film.
 
     Returns:
-        The box in pixels, with the score -1 where no size fits the film.
+        The box in pixels for the tones as they are, and the one for inverted tones; each with the score -1 where no
+        size fits the film.
     """
     template = _template(view, mirrored)
-    boxes = (_place(tones, template, height, width) for height, width in _sizes(view, tones.shape))
     nothing = LungBox(0, tones.shape[0], 0, tones.shape[1], -1.0)
-    return max(boxes, key=lambda box: box.score, default=nothing)
+    boxes = [_place(tones, template, height, width) for height, width in _sizes(view, tones.shape)]
+    plain, inverted = (max(one, key=_score) for one in zip((nothing, nothing), *boxes, strict=True))
+    return plain, inverted
+
+
+def _score(box: LungBox) -> float:
+    return box.score
 
 
 def refine_box(tones: np.ndarray, view: View, box: LungBox, mirrored: bool) -> LungBox:
@@ -112,33 +121,35 @@ def refine_box(tones: np.ndarray, view: View, box: LungBox, mirrored: bool) -> L
     template = _template(view, mirrored)
     for step in REFINEMENTS:
         factors = (1 - step, 1.0, 1 + step)
-        near = [_place(tones, template, box.height * h, box.width * w) for h in factors for w in factors]
-        box = max(box, *near, key=lambda one: one.score)
+        near = [_place(tones, template, box.height * h, box.width * w)[0] for h in factors for w in factors]
+        box = max(box, *near, key=_score)
     return box
 
 
-def _place(tones: np.ndarray, template: _Template, height: float, width: float) -> LungBox:
-    """Return the best place of a box of one size."""
+def _place(tones: np.ndarray, template: _Template, height: float, width: float) -> tuple[LungBox, LungBox]:
+    """Return the best place of a box of one size, for the tones as they are and for inverted ones."""
     rows, columns = tones.shape
     shape = (max(2, round(rows * BOX / height)), max(2, round(columns * BOX / width)))
     scaled = interpolate(torch.from_numpy(tones)[None, None], shape, mode="bilinear", antialias=True)[0, 0].numpy()
-    padding = round(PADDING * BOX)
-    structure = np.pad(_structure(scaled), padding)
-    inside = np.pad(np.ones_like(scaled), padding)
-    if any(n < m for n, m in zip(structure.shape, template.structure.shape, strict=True)):
-        return LungBox(0, rows, 0, columns, -1.0)
-    scores = _correlation(structure, inside, template.structure)
+    structure, padding = _structure(scaled), round(PADDING * BOX)
+    if any(n + 2 * padding < m for n, m in zip(shape, template.structure.shape, strict=True)):
+        nothing = LungBox(0, rows, 0, columns, -1.0)
+        return nothing, nothing
+    scores, enough = correlation_map(structure, padding, template.structure)
     tops = (np.arange(scores.shape[0]) - padding - template.offset[0] + MARGIN * BOX) * rows / shape[0]
     lefts = (np.arange(scores.shape[1]) - padding - template.offset[1] + MARGIN * BOX) * columns / shape[1]
     off = [
         np.clip(abs(centre - expected) - FREE, 0, None) ** 2
         for centre, expected in zip(((tops + height / 2) / rows, (lefts + width / 2) / columns), PLACE, strict=True)
     ]
-    scores = scores - PENALTY * (off[0][:, None] + off[1][None])
-    i, j = np.unravel_index(scores.argmax(), scores.shape)
-    top = tops[i] + _between(scores[:, j], int(i)) * rows / shape[0]
-    left = lefts[j] + _between(scores[i], int(j)) * columns / shape[1]
-    return LungBox(top, top + height, left, left + width, float(scores[i, j]))
+    boxes = []
+    for sign in (1, -1):  # inverted tones have the same structure with the other sign
+        signed = np.where(enough, sign * scores, -1) - PENALTY * (off[0][:, None] + off[1][None])
+        i, j = np.unravel_index(signed.argmax(), signed.shape)
+        top = tops[i] + _between(signed[:, j], int(i)) * rows / shape[0]
+        left = lefts[j] + _between(signed[i], int(j)) * columns / shape[1]
+        boxes.append(LungBox(top, top + height, left, left + width, float(signed[i, j])))
+    return boxes[0], boxes[1]
 
 
 def _between(scores: np.ndarray, peak: int) -> float:
@@ -150,21 +161,38 @@ def _between(scores: np.ndarray, peak: int) -> float:
     return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0
 
 
-def _correlation(image: np.ndarray, inside: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """Return the Pearson correlation of the template with every place of the image, over the pixels inside."""
-    t = torch.from_numpy(template.astype(np.float32))
-    t = t - t.mean()
-    kernels = torch.stack([torch.ones_like(t), t, t * t])[:, None]
-    w = torch.from_numpy(inside.astype(np.float32))[None, None]
-    f = torch.from_numpy(image.astype(np.float32))[None, None]
-    count, sum_t, sum_tt = conv2d(w, kernels)[0]
-    sum_f, sum_ft = conv2d(f, kernels[:2])[0]
-    sum_ff = conv2d(f * f, kernels[:1])[0, 0]
-    count = count.clamp(min=1)
-    spread = (sum_ff - sum_f**2 / count).clamp(min=1e-6) * (sum_tt - sum_t**2 / count).clamp(min=1e-6)
-    scores = (sum_ft - sum_f * sum_t / count) / spread.sqrt()
-    scores[count < MIN_OVERLAP * t.numel()] = -1
-    return scores.numpy()
+def correlation_map(film: np.ndarray, padding: int, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlate a template with a film at every place.
+
+    Args:
+        film: (rows, columns).
+        padding: number of pixels by which the template may reach beyond the film on every side.
+        template: (rows, columns), not larger than the film with its padding.
+
+    Returns:
+        The Pearson correlation over what lies on the film, for each place of the template's first pixel from -padding
+        on; and whether enough of the template lies there, bool of the same shape.
+    """
+    t = template - template.mean()
+    first = [np.arange(n + 2 * padding - m + 1) - padding for n, m in zip(film.shape, t.shape, strict=True)]
+    ends = [(at.clip(0, n), (at + m).clip(0, n)) for at, n, m in zip(first, film.shape, t.shape, strict=True)]
+    of_template = [(begin - at, end - at) for at, (begin, end) in zip(first, ends, strict=True)]
+    rows, columns = (end - begin for begin, end in ends)
+    count = np.outer(rows, columns)
+    sum_f, sum_ff = (_sums(image, *ends) for image in (film, film * film))
+    sum_t, sum_tt = (_sums(image, *of_template) for image in (t, t * t))
+    f, kernel = (torch.from_numpy(image.astype(np.float32))[None, None] for image in (film, t))
+    sum_ft = conv2d(f, kernel, padding=padding)[0, 0].numpy()
+    over = count.clip(1)
+    spread = (sum_ff - sum_f**2 / over).clip(1e-6) * (sum_tt - sum_t**2 / over).clip(1e-6)
+    return (sum_ft - sum_f * sum_t / over) / np.sqrt(spread), count >= MIN_OVERLAP * t.size
+
+
+def _sums(image: np.ndarray, rows: _Ends, columns: _Ends) -> np.ndarray:
+    """Return the sums of an image between the ends of some rows and of some columns."""
+    below = np.pad(image.astype(np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    (top, bottom), (left, right) = rows, columns
+    return below[bottom][:, right] - below[bottom][:, left] - below[top][:, right] + below[top][:, left]
 
 
 def tone_correlation(tones: np.ndarray, view: View, box: LungBox, mirrored: bool) -> float:

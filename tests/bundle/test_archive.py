@@ -73,6 +73,24 @@ def test_the_same_model_gives_the_same_bytes(archive, tiny_run, tmp_path):
     assert len(same) > 100
 
 
+def test_the_figures_of_an_evaluation(tiny_run, tmp_path):
+    model = tiny_run.out / "models" / "model.pt"
+    made = write_archive(tmp_path / "archive", model, evaluation=tiny_run.out)
+    found = json.loads((made / "configs" / "metadata.json").read_text())["eval_metrics"]
+    summary = json.loads((tiny_run.out / "summary.json").read_text())
+    assert found == {
+        **{name: summary[name]["prediction"] for name in ("psnr_db", "ssim", "mae_hu")},
+        "held_out_cases": 2,
+    }
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "summary.json").write_text(json.dumps({**summary, "model": {"sha256": "0"}}))
+    with pytest.raises(InputError, match=r"other/summary.json: is the evaluation of another model than .*model.pt"):
+        write_archive(tmp_path / "b", model, evaluation=tmp_path / "other")
+    with pytest.raises(InputError, match=r"summary.json: is not the summary of an evaluation"):
+        write_archive(tmp_path / "b", model, evaluation=tmp_path)
+    assert not (tmp_path / "b").exists()
+
+
 def test_the_record_loses_the_keys_of_patients(archive, tiny_run):
     made = json.loads((tiny_run.out / "models" / "model.json").read_text())
     found = json.loads((archive / "models" / "model.json").read_text())
@@ -90,7 +108,9 @@ def test_the_configs_are_those_of_the_model(archive):
         assert parser.get("geometry") == "x2ct"
     train = json.loads((archive / "configs" / "train.json").read_text())
     assert train["learning_rate"] == 0.001  # demo.json
-    formats = json.loads((archive / "configs" / "metadata.json").read_text())["network_data_format"]
+    metadata = json.loads((archive / "configs" / "metadata.json").read_text())
+    assert "64^3 voxels of 5 mm" in metadata["description"]
+    formats = metadata["network_data_format"]
     assert formats["inputs"]["image"]["spatial_shape"] == [64, 64]
     assert formats["outputs"]["pred"]["spatial_shape"] == [64, 64, 64]
 

@@ -19,11 +19,7 @@ FOLDS = ["train", "train", "validation", "test", "test", "test"]
 SAME_STEPS = {
     # Plain steps, since Adam makes as much of a rounding error as of a gradient.
     "optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 5e-6},
-    "adversary::optimizer": {
-        "_target_": "torch.optim.SGD",
-        "params": "$@discriminator.parameters()",
-        "lr": 5e-6,
-    },
+    "adversary::optimizer": {"_target_": "torch.optim.SGD", "params": "$@discriminator.parameters()", "lr": 5e-6},
     "training": [
         "@start",
         "$os.makedirs(@output_dir, exist_ok=True)",

@@ -47,11 +47,7 @@ def test_a_pydicom_dataset_of_a_lateral_with_gaps():
 def test_the_distances_are_those_of_the_beam_and_need_no_spacing(position):
     beam, assumed = from_dicom_tags({**TAGS, "ViewPosition": position})
     distances = source_distances(
-        {
-            "DistanceSourceToDetector": 1800,
-            "DistanceSourceToPatient": 1746,
-            "ViewPosition": position,
-        }
+        {"DistanceSourceToDetector": 1800, "DistanceSourceToPatient": 1746, "ViewPosition": position}
     )
     assert (distances.sdd, distances.sod) == (beam.sdd, pytest.approx(beam.sod))
     assert distances.magnification == pytest.approx(beam.magnification())

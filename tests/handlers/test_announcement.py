@@ -11,13 +11,7 @@ from handlers import Announcement, expected_bytes
 from losses import LSGANLoss, ProjectionLoss, WeightedLosses
 from networks import build_network
 
-TINY = {
-    "image_size": 64,
-    "stem_channels": 4,
-    "growth_rate": 4,
-    "dense_layers": [1] * 5,
-    "decoder_channels": [8] * 6,
-}
+TINY = {"image_size": 64, "stem_channels": 4, "growth_rate": 4, "dense_layers": [1] * 5, "decoder_channels": [8] * 6}
 
 
 def tiny_trainer(batches, handlers=(), epochs=1):

@@ -8,14 +8,7 @@ from drr import Acquisition, VolumeGrid, preset
 from readers import DecisionRecord, check_content, lung_place, unpack_films
 from tests.film_phantom import BEAMS, DETECTOR_MM, GRID, PIXELS, as_read, films, lungs
 from tests.readers.radiographs.film_files import planes_in_nifti
-from transforms import (
-    MatchFieldOfView,
-    MatchFieldOfViewd,
-    RayCastDRR,
-    ReadRadiographd,
-    ReadVolume,
-    ResampleToGrid,
-)
+from transforms import MatchFieldOfView, MatchFieldOfViewd, RayCastDRR, ReadRadiographd, ReadVolume, ResampleToGrid
 
 SIZE = 128
 SPACING = DETECTOR_MM / PIXELS
@@ -217,6 +210,25 @@ def test_a_marker_before_the_chest_of_a_lateral_stays_there(mirrored):
     assert (found < SIZE / 2).all()  # to the head and to the front
     changed = [d.subject for d in read[1].meta["record"].decisions if d.kind == "changed"]
     assert changed == ["orientation"] * mirrored
+
+
+@pytest.mark.parametrize("turned", [(True, False), (False, True), (True, True)], ids=["PA", "lateral", "both"])
+def test_films_upside_down_are_doubted_each_for_itself(turned):
+    read = [
+        as_read(film[::-1, ::-1] if turn else film, view, SPACING)
+        for view, film, turn in zip(View, films(0), turned, strict=True)
+    ]
+    placed = matcher()(read).meta["films"]
+    said = [any("upside down" in doubt.text for doubt in film.record.doubts) for film in placed]
+    assert tuple(said) == turned
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_pair_with_a_film_on_its_side_is_refused_by_its_name(number):
+    read = [as_read(film, view, SPACING) for view, film in zip(View, films(0), strict=True)]
+    read[number] = as_read(np.rot90(films(0)[number]), list(View)[number], record=DecisionRecord("lying.png"))
+    with pytest.raises(InputError, match=r"lying\.png: seems to lie on its side, the head to the left"):
+        matcher()(read)
 
 
 def test_beyond_the_volume_it_is_dark():

@@ -4,6 +4,7 @@ from scipy.ndimage import gaussian_filter
 
 from conventions import View
 from readers import assess_film
+from readers.radiographs.thorax_search import MIN_OVERLAP, correlation_map
 from tests.film_phantom import DETECTOR_MM, PIXELS, films, shadow_box
 
 SEEDS = (0, 1, 2)
@@ -57,3 +58,16 @@ def test_noise_and_texture_are_no_chest():
     noise = np.random.default_rng(0).random((300, 300)).astype(np.float32)
     for image in (noise, gaussian_filter(noise, 3)):
         assert max(assess_film(image, view).box.score for view in View) < 0.4
+
+
+def test_a_template_is_correlated_over_what_lies_on_the_film():
+    rng = np.random.default_rng(0)
+    film, template = rng.random((14, 17)).astype(np.float32), rng.random((9, 6)).astype(np.float32)
+    scores, enough = correlation_map(film, 3, template)
+    assert scores.shape == (14 + 6 - 9 + 1, 17 + 6 - 6 + 1)
+    for i, j in np.ndindex(scores.shape):
+        rows, columns = np.mgrid[i - 3 : i + 6, j - 3 : j + 3]
+        on_film = (rows >= 0) & (rows < 14) & (columns >= 0) & (columns < 17)
+        expected = np.corrcoef(film[rows[on_film], columns[on_film]], template[on_film])[0, 1]
+        assert scores[i, j] == pytest.approx(expected, abs=1e-4)
+        assert enough[i, j] == (on_film.mean() >= MIN_OVERLAP)

@@ -4,6 +4,7 @@ import pytest
 from conventions import InputError, View
 from readers import DecisionRecord, check_content
 from tests.film_phantom import films
+from transforms import ReadRadiograph
 
 
 def doubts(pixels, view, record=None):
@@ -54,6 +55,91 @@ def test_a_heart_on_the_right_is_doubted():
     margins = [doubts(films(seed)[0][:, ::-1].copy(), View.PA) for seed in range(6)]
     assert sum("orientation" in found for found in margins) <= 6
     assert not any("orientation" in doubts(films(seed)[0], View.PA) for seed in range(6))
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_film_upside_down_is_doubted_as_that_alone(seed, number):
+    found = doubts(np.rot90(films(seed)[number], 2), list(View)[number])
+    assert found["orientation"].text == "the film seems to be upside down; turn it so that the head is up"
+    assert 0.4 < found["orientation"].confidence <= 1
+    assert set(found) <= {"orientation", "lungs"}
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(("quarters", "side"), [(1, "left"), (3, "right")])
+def test_a_film_on_its_side_is_refused(number, quarters, side, inverted):
+    film = films(0)[number]
+    turned = np.rot90(1 - film if inverted else film, quarters)
+    with pytest.raises(InputError, match=rf"film\.png: seems to lie on its side, the head to the {side}; turn it"):
+        doubts(turned, list(View)[number])
+
+
+def test_a_mirrored_film_on_its_side_is_refused():
+    """As if rows and columns of a file were exchanged."""
+    with pytest.raises(InputError, match="seems to lie on its side"):
+        doubts(films(0)[0].T.copy(), View.PA)
+
+
+def behind_a_round_shutter(film):
+    rows, columns = np.mgrid[0 : film.shape[0], 0 : film.shape[1]] - film.shape[0] / 2
+    return np.where(np.hypot(rows, columns) < 0.42 * film.shape[0], film, 0)
+
+
+def behind_an_angled_shutter(film):
+    rows, columns = np.mgrid[0 : film.shape[0], 0 : film.shape[1]] / film.shape[0] - 0.5
+    along, across = (np.cos(0.35) * a + np.sin(0.35) * b for a, b in ((rows, columns), (columns, -rows)))
+    return np.where((abs(along) < 0.45) & (abs(across) < 0.42), film, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(np.asarray, id="as it is"),
+        pytest.param(lambda film: 1 - film, id="inverted"),
+        pytest.param(lambda film: film[:, ::-1].copy(), id="mirrored"),
+        pytest.param(behind_a_round_shutter, id="round shutter"),
+        pytest.param(behind_an_angled_shutter, id="angled shutter"),
+        pytest.param(lambda film: np.pad(film, 90), id="black all round"),
+        pytest.param(lambda film: np.pad(film, ((0, 0), (90, 90))), id="black at the sides"),
+        pytest.param(lambda film: np.pad(film, ((90, 90), (0, 0))), id="black above and below"),
+        pytest.param(lambda film: film[60:], id="without its top"),
+        pytest.param(lambda film: film[:320], id="without its bottom"),
+    ],
+)
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_upright_film_is_not_called_turned(number, change):
+    view = list(View)[number]
+    assert not any("turn it" in doubt.text for doubt in doubts(change(films(1)[number]), view).values())
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_film_of_the_other_view_is_not_called_turned(number):
+    found = doubts(films(1)[number], list(View)[1 - number])
+    assert not any("turn it" in doubt.text for doubt in found.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("view", list(View))
+def test_turned_real_films_are_noticed_and_upright_ones_are_not_called_turned(real_data, view):
+    """Of seven frontal and six lateral films two at most are missed at each turn."""
+    folder = real_data / ("xray/frontal" if view is View.PA else "restricted/xray/lateral")
+    files = sorted(folder.glob("*.png"))[:: 50 if view is View.PA else 5]
+    assert len(files) > 5
+    seen = {0: 0, 1: 0, 2: 0, 3: 0}
+    for file in files:
+        pixels = ReadRadiograph(view)(file).numpy()[0]
+        for quarters in seen:
+            record = DecisionRecord(str(file))
+            try:
+                check_content(np.rot90(pixels, quarters), view, record)
+                said = [doubt.text for doubt in record.doubts]
+            except InputError as error:
+                said = [str(error)]
+            seen[quarters] += any("turn it" in text for text in said)
+    assert seen[0] == 0
+    assert min(seen[1], seen[2], seen[3]) >= len(files) - 2
 
 
 def test_two_films_side_by_side_are_refused():

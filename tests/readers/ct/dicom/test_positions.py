@@ -43,14 +43,7 @@ def test_a_plain_series_is_read_as_itk_reads_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("first", "step", "digits"),
-    [
-        (-123.4, 5, 10),
-        (-123.7, 3, 10),
-        (-150, 10 / 3, 3),
-        (-60, 1.25, 1),
-        (-60.1, 1.25, 10),
-        (-60.37, 2.66, 1),
-    ],
+    [(-123.4, 5, 10), (-123.7, 3, 10), (-150, 10 / 3, 3), (-60, 1.25, 1), (-60.1, 1.25, 10), (-60.37, 2.66, 1)],
 )
 def test_rounded_positions_are_evenly_spaced(tmp_path, first, step, digits):
     """Row 1: ITK calls a deviation of 1e-14 mm uneven."""

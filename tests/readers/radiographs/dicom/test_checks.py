@@ -86,9 +86,7 @@ def frames(path):
         pytest.param(with_tags(Rows=0), "Rows is 0", id="no rows"),
         pytest.param(without("PixelData"), "there is no image in this object", id="header only"),
         pytest.param(
-            class_of("Basic Text SR Storage", Modality="SR"),
-            "is a DICOM Basic Text SR Storage",
-            id="structured report",
+            class_of("Basic Text SR Storage", Modality="SR"), "is a DICOM Basic Text SR Storage", id="structured report"
         ),
         pytest.param(
             class_of("Grayscale Softcopy Presentation State Storage", Modality="PR"),

@@ -1,0 +1,5 @@
+"""Prepare a cohort: any chest CT in, one checked volume each and a manifest out."""
+
+from .case import PrepareOptions as PrepareOptions
+from .run import PreparedCohort as PreparedCohort
+from .run import prepare_cohort as prepare_cohort

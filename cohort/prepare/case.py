@@ -1,0 +1,166 @@
+"""Prepare one CT: read, straighten, take the table away, measure, and write it with a record of all that was done."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+from conventions import HU_AIR, PHANTOM_NOTE, SYNTHETIC_NOTE, InputError, input_error_in
+from readers import NIFTI_SUFFIXES, read_ct
+from storage import digest_of, write_atomically, write_json
+
+from .coverage import measure_coverage
+from .resample import KERNEL, resample, straight_grid
+
+FORM = 1
+"""Number of this form of preparation; cases of another are made again."""
+
+CASES, RECORDS = "cases", "records"
+"""Folders of a prepared cohort: the volumes, and one record for each."""
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What decides about a prepared volume.
+
+    Args:
+        spacing: voxel spacing in mm.
+        keep_table: whether what is not the patient stays.
+        licence: licence of the data, in words, for the manifest.
+    """
+
+    spacing: float = 1.0
+    keep_table: bool = False
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A CT to prepare.
+
+    Args:
+        case: name of the case; nothing of it comes from DICOM tags.
+        patient: key of the patient.
+        path: what `readers.read_ct` reads: a file, or one of the files of a series.
+        files: all of its files, in a fixed order.
+        kind: "dicom", or the suffix of the file without the dot.
+        series: key of the series; empty where there is none.
+    """
+
+    case: str
+    patient: str
+    path: Path
+    files: tuple[Path, ...]
+    kind: str
+    series: str = ""
+
+
+def prepare_case(source: Source, options: PrepareOptions, destination: Path) -> dict[str, Any]:
+    """Prepare one CT, unless it was prepared already from the same files with the same options.
+
+    Args:
+        source: the CT.
+        options: how.
+        destination: folder of the cohort; `cases` and `records` in it are made.
+
+    Returns:
+        Its entry of the manifest without a fold; or {"case", "refused": sentence} where the CT is refused.
+    """
+    record_file = destination / RECORDS / f"{source.case}.json"
+    for unfinished in [*destination.glob(f"*/.*-{source.case}.nii.gz"), *destination.glob(f"*/.*-{source.case}.json")]:
+        unfinished.unlink()  # of a run that was killed
+    try:
+        made_of = {"form": FORM, "content": digest_of(*source.files), **asdict(options), "patient": source.patient}
+        finished = _finished(record_file, made_of, destination)
+        if finished is not None:
+            return finished
+        entry = _prepare(source, options, destination)
+    except Exception as error:
+        reason = input_error_in(error)
+        if reason is None and not isinstance(error, (OSError, MemoryError)):
+            raise
+        return {"case": source.case, "refused": reason or f"{source.path}: cannot be prepared ({error})"}
+    write_json(record_file, {"made_of": made_of, "entry": entry})
+    return entry
+
+
+def _finished(record_file: Path, made_of: dict[str, Any], destination: Path) -> dict[str, Any] | None:
+    """Return the entry of a case that is finished, made of the same, and whole."""
+    try:
+        record = json.loads(record_file.read_text(encoding="utf-8"))
+        entry: dict[str, Any] = record["entry"]
+        if record["made_of"] != made_of or digest_of(destination / entry["ct"]) != entry["sha256"]:
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return entry
+
+
+def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict[str, Any]:
+    note = _note(source.path)
+    if note == SYNTHETIC_NOTE:
+        raise InputError(f"{source.path}: is a CT predicted from radiographs, no truth to train on; leave it out")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the decoders; what matters is in the record of the scan
+        scan = read_ct(source.path)
+    shape, affine = scan.volume_hu.shape, scan.affine
+    grid, centre = straight_grid(shape, affine, options.spacing)
+    volume, target = resample(scan.volume_hu, affine, grid, centre)
+    decisions = scan.record.to_list()
+    del scan
+    facts, body = measure_coverage(volume, target, options.spacing)
+    if not body.any():
+        raise InputError(f"{source.path}: shows nothing denser than air; give a CT of the chest")
+    removed_ml = 0.0
+    if not options.keep_table:
+        dense = int(np.count_nonzero((volume > -400) & ~body))
+        removed_ml = round(dense * options.spacing**3 / 1000, 1)
+        volume[~body] = HU_AIR
+    file = destination / CASES / f"{source.case}.nii.gz"
+    _write(file, volume, target, note)
+    return {
+        "case": source.case,
+        "patient": source.patient,
+        "ct": f"{CASES}/{file.name}",
+        "sha256": digest_of(file),
+        "source": {
+            "kind": source.kind,
+            "files": len(source.files),
+            "series": source.series,
+            "shape": list(shape),
+            "spacing": [round(float(mm), 4) for mm in np.linalg.norm(affine[:3, :3], axis=0)],
+        },
+        "spacing": options.spacing,
+        "kernel": KERNEL,
+        "table": "kept" if options.keep_table else "removed",
+        "removed_ml": removed_ml,
+        "phantom": note == PHANTOM_NOTE,
+        **facts,
+        "decisions": decisions,
+        "licence": options.licence,
+    }
+
+
+def _note(file: Path) -> str:
+    """Return which of our notes a NIfTI file holds; empty for all other files."""
+    if not file.name.lower().endswith(NIFTI_SUFFIXES):
+        return ""
+    try:
+        note = nibabel.load(file).header["descrip"].item().rstrip(b"\0").decode("latin-1")
+    except Exception:  # of a damaged file, which reading refuses with its reason
+        return ""
+    return note if note in (PHANTOM_NOTE, SYNTHETIC_NOTE) else ""
+
+
+def _write(file: Path, volume: np.ndarray, affine: np.ndarray, note: str) -> None:
+    """Write a volume (D, H, W) as int16 NIfTI in the order of RAS axes, the same bytes each time."""
+    image = nibabel.as_closest_canonical(nibabel.Nifti1Image(volume, affine))
+    image.header["descrip"] = note.encode()
+    image.header.set_xyzt_units("mm")
+    write_atomically(file, lambda part: nibabel.save(image, part))

@@ -1,0 +1,151 @@
+"""Prepare a cohort: every case once, in several processes or on a cluster, and a manifest of what is finished."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from monai.utils import optional_import
+from tqdm import tqdm
+
+from conventions import InputError
+from storage import check_run, set_aside, write_json
+
+from ..split import MANIFEST_NAME, folds_of
+from .case import RECORDS, PrepareOptions, Source, prepare_case
+from .sources import find_sources
+
+distributed, _ = optional_import("distributed")
+
+logger = logging.getLogger("x2ct.cohort")
+
+
+@dataclass(frozen=True)
+class PreparedCohort:
+    """Outcome of a preparation.
+
+    Args:
+        manifest: the manifest, of all cases of the cohort that are finished.
+        cases: entries of those.
+        refused: what was refused, and why: (file or folder, sentence).
+    """
+
+    manifest: Path
+    cases: list[dict[str, Any]]
+    refused: list[tuple[str, str]]
+
+
+def prepare_cohort(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    options: PrepareOptions | None = None,
+    jobs: int = 1,
+    part: str | None = None,
+    scheduler: str | None = None,
+    seed: int = 0,
+) -> PreparedCohort:
+    """Prepare every chest CT below a folder for training.
+
+    A case that is finished, of the same files and options, is not made again, so a run that was interrupted goes on
+    where it was. Parts, processes and clusters give the same bytes as one process.
+
+    Args:
+        source: folder with DICOM series, NIfTI, MHA, MHD and NRRD files in any mixture and depth; a pattern with * or
+            **; or a text file with one path in each line.
+        destination: folder of the cohort.
+        options: how CTs are prepared.
+        jobs: number of processes, each of which needs the memory of one scan.
+        part: "i/n", the part i of n (from 0) of the cases, for job arrays; all parts have one destination.
+        scheduler: address of a Dask scheduler whose workers see the same folders; in place of processes.
+        seed: seed of the split into folds.
+
+    Returns:
+        The manifest and what was refused.
+
+    Raises:
+        InputError: where nothing is found, or an argument is not possible.
+    """
+    folder = Path(destination)
+    check_run("cpu", [folder])
+    options = options or PrepareOptions()
+    if not 0.3 <= options.spacing <= 5:
+        raise InputError(f"spacing is a number of mm between 0.3 and 5, got {options.spacing}")
+    if jobs < 1:
+        raise InputError(f"jobs is a number of processes from 1 up, got {jobs}")
+    found, refused = find_sources(source, exclude=folder)
+    mine = found[_part(part)]
+    if not found and not refused:
+        raise InputError(f"{source}: holds no CT; give a folder with DICOM series, NIfTI, MHA, MHD or NRRD files")
+    work = partial(prepare_case, options=options, destination=folder.resolve())
+    path_of = {one.case: str(one.path) for one in mine}
+    outcomes = _on_cluster(mine, work, scheduler) if scheduler else _in_processes(mine, work, jobs)
+    for outcome in tqdm(outcomes, total=len(mine), desc="CTs", unit="case"):
+        if "refused" in outcome:
+            refused.append((path_of[outcome["case"]], outcome["refused"]))
+    cases = _finished(folder)
+    if not cases:
+        return PreparedCohort(folder / MANIFEST_NAME, [], sorted(refused))
+    return PreparedCohort(write_manifest(folder, cases, seed), cases, sorted(refused))
+
+
+def write_manifest(folder: Path, cases: Sequence[dict[str, Any]], seed: int) -> Path:
+    """Write the manifest of a cohort with folds by patient; one of the same content is left as it is.
+
+    Args:
+        folder: folder of the cohort.
+        cases: entries without folds.
+        seed: seed of the split.
+    """
+    patients = [case["patient"] for case in cases]
+    try:
+        fold = folds_of(patients, seed=seed)
+    except InputError as error:
+        logger.warning("%s: all cases are for training, since %s", folder, error)
+        fold = dict.fromkeys(patients, "train")
+    content = {"version": 1, "seed": seed, "cases": [{**case, "fold": fold[case["patient"]]} for case in cases]}
+    manifest = folder / MANIFEST_NAME
+    if manifest.is_file() and json.loads(manifest.read_text(encoding="utf-8")) == content:
+        return manifest
+    set_aside(manifest)
+    return write_json(manifest, content)
+
+
+def _finished(folder: Path) -> list[dict[str, Any]]:
+    """Return the entries of all finished cases, in the order of their names."""
+    records = sorted((folder / RECORDS).glob("[!.]*.json"))
+    entries = [json.loads(record.read_text(encoding="utf-8"))["entry"] for record in records]
+    return [entry for entry in entries if (folder / entry["ct"]).is_file()]
+
+
+def _part(part: str | None) -> slice:
+    """Return which cases a part "i/n" has: each n-th."""
+    if part is None:
+        return slice(None)
+    number, _, count = str(part).partition("/")
+    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
+        raise InputError(f"part is i/n with i from 0 to n - 1, such as 0/4, got {part}")
+    return slice(int(number), None, int(count))
+
+
+def _in_processes(sources: Sequence[Source], work: Any, jobs: int) -> Iterator[dict[str, Any]]:
+    if jobs == 1:
+        yield from map(work, sources)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=20) as pool:
+        for done in as_completed([pool.submit(work, source) for source in sources]):
+            yield done.result()
+
+
+def _on_cluster(sources: Sequence[Source], work: Any, scheduler: str) -> Iterable[dict[str, Any]]:
+    with distributed.Client(scheduler) as client:
+        futures = client.map(work, sources, pure=False, retries=3)
+        for _, outcome in distributed.as_completed(futures, with_results=True):
+            yield outcome
