@@ -8,7 +8,7 @@ import numpy as np
 
 from conventions import InputError
 
-from ..radiographs.record import DecisionRecord
+from ..record import DecisionRecord
 
 MIN_EXTENT_MM, MAX_EXTENT_MM = 100.0, 2500.0
 """Smallest and largest extent of a chest CT along any axis; the largest is that of a patient from head to feet."""

@@ -11,7 +11,7 @@ from monai.utils import optional_import
 
 from conventions import InputError
 
-from ..radiographs.record import DecisionRecord
+from ..record import DecisionRecord
 from .checks import check_size, plausible_extent
 from .scan import Scan, finish_scan
 

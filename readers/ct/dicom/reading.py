@@ -10,7 +10,7 @@ import numpy as np
 
 from conventions import LPS_TO_RAS, InputError
 
-from ...radiographs.record import DecisionRecord
+from ...record import DecisionRecord
 from ..checks import check_size
 from ..scan import Scan, finish_scan
 from .files import find_files
@@ -23,7 +23,7 @@ MAX_TWICE = 0.25
 """Largest share of places that hold several slices for the rest to be one volume."""
 
 
-def read_dicom_ct(path: Path, record: DecisionRecord) -> Scan:
+def read_dicom_ct(path: Path, record: DecisionRecord, files: Sequence[Path] = ()) -> Scan:
     """Read the CT in a folder, or the CT that a file belongs to.
 
     Positions decide about order, step and tilt; slices that lie at the same place are read once.
@@ -31,6 +31,7 @@ def read_dicom_ct(path: Path, record: DecisionRecord) -> Scan:
     Args:
         path: folder or file.
         record: takes the decisions.
+        files: files of the CT, where they are known; the path is then their name in errors.
 
     Returns:
         The CT.
@@ -41,7 +42,8 @@ def read_dicom_ct(path: Path, record: DecisionRecord) -> Scan:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings repeat the values of tags
-        series = choose_series(path, find_files(path, record), record)
+        found = find_files(path, record, files)
+        series = choose_series(path, found, record, any_series=bool(files) or path.is_dir())
         _check_frames(path, series)
         frames, stack = _stack(path, series, record)
         rows, columns = frames[0].shape

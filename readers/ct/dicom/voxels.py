@@ -19,8 +19,8 @@ from ...radiographs.dicom.bits import numbers
 from ...radiographs.dicom.checks import is_compressed, syntax
 from ...radiographs.dicom.header import PIXELS, Header
 from ...radiographs.dicom.pixels import stored_values
-from ...radiographs.record import DecisionRecord
 from ...radiographs.stream import StreamFacts, stream_facts
+from ...record import DecisionRecord
 from .frames import Frame
 
 pydicom, _ = optional_import("pydicom")
