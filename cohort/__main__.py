@@ -7,6 +7,7 @@ import sys
 
 from conventions import run_command
 from readers import REFERENCE_FILE
+from reports import write_cohort_page
 
 from .film_reference import make_reference
 from .phantoms import write_phantoms
@@ -90,11 +91,13 @@ def prepare(
         source, destination, PrepareOptions(float(spacing), keep_table, licence), jobs, part, scheduler, seed
     )
     doubted = [case for case in made.cases if any(one["kind"] == "doubt" for one in case["decisions"])]
-    print(f"{made.manifest}: {len(made.cases)} CTs, {len(doubted)} of them with doubts")
+    if made.cases:
+        page = write_cohort_page(made.manifest, made.refused)
+        print(f"{made.manifest}: {len(made.cases)} CTs, {len(doubted)} of them with doubts; look at {page}")
     for path, reason in made.refused:
         print(f"refused: {reason if path in reason else f'{path}: {reason}'}")
     if made.refused:
-        print(f"{len(made.refused)} CTs were refused")
+        print(f"{len(made.refused)} refused")
         sys.exit(REFUSED)
 
 

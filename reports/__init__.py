@@ -1,6 +1,7 @@
 """Draw every picture and print every table of the project."""
 
 from .agreement import draw_agreement as draw_agreement
+from .cohort_page import write_cohort_page as write_cohort_page
 from .figures import VIEW_LETTERS as VIEW_LETTERS
 from .figures import case_figure as case_figure
 from .figures import draw_case as draw_case

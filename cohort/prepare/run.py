@@ -90,7 +90,10 @@ def prepare_cohort(
     for outcome in tqdm(outcomes, total=len(mine), desc="CTs", unit="case"):
         if "refused" in outcome:
             refused.append((path_of[outcome["case"]], outcome["refused"]))
-    cases = _finished(folder)
+    cases, copies = _without_copies(_finished(folder))
+    refused += [
+        (path_of[case], f"is the same image as {of}, and is left out") for case, of in copies if case in path_of
+    ]
     if not cases:
         return PreparedCohort(folder / MANIFEST_NAME, [], sorted(refused))
     return PreparedCohort(write_manifest(folder, cases, seed), cases, sorted(refused))
@@ -123,6 +126,15 @@ def _finished(folder: Path) -> list[dict[str, Any]]:
     records = sorted((folder / RECORDS).glob("[!.]*.json"))
     entries = [json.loads(record.read_text(encoding="utf-8"))["entry"] for record in records]
     return [entry for entry in entries if (folder / entry["ct"]).is_file()]
+
+
+def _without_copies(entries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Return the entries without those of the same image as an earlier one, and (case, earlier case) of these."""
+    first: dict[str, str] = {}
+    for entry in entries:
+        first.setdefault(entry["sha256"], entry["case"])
+    kept = [entry for entry in entries if first[entry["sha256"]] == entry["case"]]
+    return kept, [(one["case"], first[one["sha256"]]) for one in entries if first[one["sha256"]] != one["case"]]
 
 
 def _part(part: str | None) -> slice:

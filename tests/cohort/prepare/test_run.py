@@ -90,8 +90,10 @@ def test_a_run_that_was_killed_goes_on(whole, source, tmp_path):
     (tmp_path / "cases" / ".77-phantom_0004.nii.gz").write_bytes(b"half")
     done = subprocess.run(command(source, tmp_path), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr[-2000:]
-    assert "2 CTs were refused" in done.stdout
-    assert content(tmp_path) == content(whole.manifest.parent)
+    assert done.stdout.endswith("2 refused\n")
+    made = {name: digest for name, digest in content(tmp_path).items() if not name.startswith(("report", "thumbnails"))}
+    assert made == content(whole.manifest.parent)
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_parts_and_processes_give_the_same(whole, source, tmp_path):
@@ -160,6 +162,14 @@ def test_two_files_of_one_name_are_refused(source, tmp_path):
     assert [reason for _, reason in made.refused] == [
         "has the name of another CT; give one of the two another name"
     ] * 2
+
+
+def test_the_same_image_counts_once(source, tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.nii.gz").write_bytes((source / "0" / "deeper" / "phantom_0000.nii.gz").read_bytes())
+    made = prepare_cohort(tmp_path, tmp_path / "out", OPTIONS)
+    assert [case["case"] for case in made.cases] == ["a"]
+    assert made.refused == [(str(tmp_path / "b.nii.gz"), "is the same image as a, and is left out")]
 
 
 def test_the_cohort_may_lie_in_its_source(source, tmp_path):
