@@ -27,7 +27,6 @@ from .radiographs.placed import pack_films as pack_films
 from .radiographs.placed import unpack_films as unpack_films
 from .radiographs.reading import ReadOptions as ReadOptions
 from .radiographs.reading import read_films as read_films
-from .radiographs.record import DecisionRecord as DecisionRecord
 from .radiographs.reference import QUANTILES as QUANTILES
 from .radiographs.reference import REFERENCE_FILE as REFERENCE_FILE
 from .radiographs.reference import LungPlace as LungPlace
@@ -36,3 +35,4 @@ from .radiographs.reference import lung_place as lung_place
 from .radiographs.reference import reference_sources as reference_sources
 from .radiographs.reference import tone_quantiles as tone_quantiles
 from .radiographs.scaling import FILM_PERCENTILES as FILM_PERCENTILES
+from .record import DecisionRecord as DecisionRecord

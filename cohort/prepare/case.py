@@ -108,7 +108,7 @@ def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict
         raise InputError(f"{source.path}: is a CT predicted from radiographs, no truth to train on; leave it out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the decoders; what matters is in the record of the scan
-        scan = read_ct(source.path)
+        scan = read_ct(source.path, source.files)
     shape, affine = scan.volume_hu.shape, scan.affine
     grid, centre = straight_grid(shape, affine, options.spacing)
     volume, target = resample(scan.volume_hu, affine, grid, centre)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..radiographs.record import DecisionRecord
+from ..record import DecisionRecord
 from .dicom import read_dicom_ct
 from .file_kind import CTKind, find_ct_kind
 from .itk import read_itk_ct
@@ -13,7 +14,7 @@ from .nifti import read_nifti_ct
 from .scan import LOG, Scan
 
 
-def read_ct(path: str | os.PathLike[str]) -> Scan:
+def read_ct(path: str | os.PathLike[str], files: Sequence[Path] = ()) -> Scan:
     """Read one CT and record every decision: NIfTI, MHA, MHD, NRRD, or DICOM.
 
     A file's content tells its format, not its name. A DICOM CT is a folder, searched with all folders below it, that
@@ -22,6 +23,8 @@ def read_ct(path: str | os.PathLike[str]) -> Scan:
 
     Args:
         path: file or folder.
+        files: files of a DICOM CT, where they are known already, which may lie in several folders; without them, those
+            next to the file, or in and below the folder, are searched.
 
     Returns:
         The CT in HU, its affine and the decisions. Doubts are logged under "x2ct.ct".
@@ -33,8 +36,8 @@ def read_ct(path: str | os.PathLike[str]) -> Scan:
     file = Path(path)
     record = DecisionRecord(str(path), LOG)
     if file.is_dir():
-        return read_dicom_ct(file, record)
+        return read_dicom_ct(file, record, files)
     kind = find_ct_kind(file)
     if kind is CTKind.DICOM:
-        return read_dicom_ct(file, record)
+        return read_dicom_ct(file, record, files)
     return read_nifti_ct(file, record) if kind is CTKind.NIFTI else read_itk_ct(file, kind, record)

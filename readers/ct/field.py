@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from conventions import HU_AIR
 
-from ..radiographs.record import DecisionRecord
+from ..record import DecisionRecord
 from .hounsfield import MIN_SHARE, TISSUE_HU
 
 MAX_FILL_HU = -900.0

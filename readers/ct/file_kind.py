@@ -62,5 +62,5 @@ def find_ct_kind(file: Path) -> CTKind:
     kind = content_kind(head)
     if kind not in _FILM_KINDS:
         found = f"a {kind} file" if kind is not None else describe_content(head)
-        raise InputError(f"{file}: is {found}, not a CT; {ADVICE}")
+        raise InputError(f"{file}: is {found}, which is not read as a CT; {ADVICE}")
     return _FILM_KINDS[kind]

@@ -8,7 +8,7 @@ import numpy as np
 
 from conventions import InputError
 
-from ..radiographs.record import DecisionRecord
+from ..record import DecisionRecord
 
 AIR_HU = (-1100.0, -500.0)
 """Range of air and lung in HU; scanner padding (-2000 and below) lies outside."""

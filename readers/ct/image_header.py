@@ -15,7 +15,7 @@ import numpy as np
 
 from conventions import InputError
 
-from ..radiographs.record import DecisionRecord
+from ..record import DecisionRecord
 from .checks import check_size
 from .file_kind import CTKind
 

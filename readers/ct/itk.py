@@ -10,7 +10,7 @@ from monai.utils import optional_import
 
 from conventions import LPS_TO_RAS, InputError
 
-from ..radiographs.record import DecisionRecord
+from ..record import DecisionRecord
 from .checks import check_size
 from .file_kind import CTKind
 from .image_header import check_image_header

@@ -11,7 +11,7 @@ from monai.utils import optional_import
 
 from conventions import InputError
 
-from ..radiographs.record import DecisionRecord
+from ..record import DecisionRecord
 from .checks import check_size, plausible_extent
 from .scan import Scan, finish_scan
 
@@ -109,7 +109,12 @@ def _read_voxels(file: Path, header: Any, shape: tuple[int, ...]) -> np.ndarray:
         factor = MAX_GZIP if isinstance(stream, gzip.GzipFile) else 1
         if data.stat().st_size * factor < needed:
             raise InputError(f"{file}: is cut off (truncated): its header claims {needed} bytes; export it again")
-        return np.array(ArrayProxy(stream, header), dtype=np.float32).reshape(shape)
+        voxels = np.array(ArrayProxy(stream, header).get_unscaled(), dtype=np.float32).reshape(shape)
+    slope, intercept = header.get_slope_inter()
+    if slope is not None:
+        voxels *= np.float32(slope)
+        voxels += np.float32(intercept)
+    return voxels
 
 
 def _affine(file: Path, header: Any, shape: tuple[int, ...], record: DecisionRecord) -> np.ndarray:
@@ -120,7 +125,8 @@ def _affine(file: Path, header: Any, shape: tuple[int, ...], record: DecisionRec
         raise InputError(f"{file}: its orientation (qform) is damaged; export it again") from error
     if sform is None or qform is None:
         return np.asarray(qform if sform is None else sform, dtype=np.float64)
-    first, second = (affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0) for affine in (sform, qform))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        first, second = (affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0) for affine in (sform, qform))
     if np.isfinite(sform).all() and (first * second).sum(0).min() < MAX_TURNED:
         raise InputError(
             f"{file}: its qform and sform contradict each other about the directions of its axes, so left and right or "

@@ -9,7 +9,7 @@ import numpy as np
 
 from conventions import HU_AIR, HU_MAX
 
-from ..radiographs.record import DecisionRecord
+from ..record import DecisionRecord
 from .checks import check_axes, check_finite
 from .field import fill_outside
 from .hounsfield import check_hu, undo_offset

@@ -8,8 +8,8 @@ import numpy as np
 
 from conventions import InputError, View
 
+from ..record import DecisionKind, DecisionRecord
 from .assessment import FilmAssessment, assess_film
-from .record import DecisionKind, DecisionRecord
 
 NO_CHEST = 0.4
 """Correlation with the mean thorax below which a film is refused."""

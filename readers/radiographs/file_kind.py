@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conventions import InputError
 
-from .record import DecisionRecord
+from ..record import DecisionRecord
 
 MAX_FILE_BYTES = 2**29
 """Size in bytes of the largest file that is read as a radiograph."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from conventions import Mark, View
 
-from .record import DecisionRecord
+from ..record import DecisionRecord
 
 
 @dataclass

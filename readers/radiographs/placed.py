@@ -13,8 +13,8 @@ from torch.nn.functional import interpolate
 
 from conventions import Keys, View
 
+from ..record import DecisionRecord
 from .lung_box import LungBox
-from .record import DecisionRecord
 
 PICTURE_SIZE = 600
 """Longest side, in pixels, of the picture of a film in an item."""

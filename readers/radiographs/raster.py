@@ -12,9 +12,9 @@ from monai.utils import optional_import
 
 from conventions import MARK_KEY, InputError, Mark
 
+from ..record import DecisionRecord
 from .computed import drr_mark
 from .file_kind import MAX_PIXELS, FileKind
-from .record import DecisionRecord
 from .stream import stream_facts
 from .tiff import ALPHA, WHITE_IS_ZERO, TiffKind, drop_extras, read_samples, tiff_kind
 from .turn import BY_ORIENTATION

@@ -11,13 +11,13 @@ import numpy as np
 
 from conventions import InputError, View
 
+from ..record import DecisionRecord
 from .computed import marked_view
 from .dicom import read_dicom
 from .file_kind import FileKind, find_kind
 from .film import Film
 from .nifti import read_nifti
 from .raster import Raster, read_raster
-from .record import DecisionRecord
 from .scaling import check_size, scale_and_crop
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from conventions import InputError
 
-from .record import DecisionRecord
+from ..record import DecisionRecord
 
 FILM_PERCENTILES = (0.5, 99.5)
 """Percentiles of a film's valid pixels that become 0 and 1."""

@@ -13,7 +13,7 @@ from monai.utils import optional_import
 
 from conventions import InputError
 
-from .record import DecisionRecord
+from ..record import DecisionRecord
 
 itk, has_itk = optional_import("itk")
 tifffile, has_tifffile = optional_import("tifffile")

@@ -81,7 +81,7 @@ def test_a_tilted_gantry(tmp_path, degrees):
     positions = FIRST + np.outer(np.arange(SLICES) * STEP, [0, 0, 1.0])
     images, decisions = films(write_series(tmp_path / "ct", positions, axes=axes), tmp_path / "out")
     tilt = next(decision["text"] for decision in decisions if decision["subject"] == "tilt")
-    assert tilt.startswith(f"the slices lean by {abs(degrees)}.0 degrees")
+    assert tilt.startswith(f"the axes lean by {abs(degrees)}.0 degrees")
 
     steps, counts = np.stack([8 * axes[0], 8 * axes[1], [0, 0, STEP]], 1), np.array([55, 40, SLICES])
     centre = FIRST + steps @ (counts - 1) / 2

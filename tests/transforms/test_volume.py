@@ -1,14 +1,16 @@
+import json
+
 import itk
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 from scipy.spatial.transform import Rotation
 
 from conventions import HU_AIR, LPS_TO_RAS, InputError
 from drr import Acquisition, VolumeGrid
 from tests import chest_model
-from transforms import ReadVolume, ResampleToGrid, ResampleToGridd
+from transforms import DECISIONS, ReadVolume, ResampleToGrid, ResampleToGridd
 
 GRID = VolumeGrid((64, 64, 64), 2.5)
 OBLIQUE_RMSE_HU = 20.0
@@ -20,6 +22,15 @@ def to_grid(grid=GRID, anchor="centre"):
 
 def read(path, grid=GRID, anchor="centre"):
     return to_grid(grid, anchor)(ReadVolume()(path))
+
+
+def test_the_decisions_of_the_reading_travel_as_text(write_ct, asymmetric_thorax):
+    scan = ReadVolume()(write_ct(asymmetric_thorax + 1024))
+    made = [(decision["kind"], decision["subject"]) for decision in json.loads(scan.meta[DECISIONS])]
+    assert made == [("assumed", "unit"), ("doubt", "HU")]
+    np.testing.assert_array_equal(scan[0].numpy(), asymmetric_thorax)
+    batch = list_data_collate([{"label": scan}, {"label": ReadVolume()(write_ct(asymmetric_thorax))}])
+    assert [len(json.loads(text)) for text in batch["label"].meta[DECISIONS]] == [2, 1]
 
 
 def centred(spacing_and_axes, shape):

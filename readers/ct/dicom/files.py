@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from conventions import InputError
 
 from ...radiographs.dicom.header import OVERLAY_BITS, Header
 from ...radiographs.file_kind import FileKind, content_kind
-from ...radiographs.record import DecisionRecord
+from ...record import DecisionRecord
 
 pydicom, has_pydicom = optional_import("pydicom")
 UID, _ = optional_import("pydicom.uid", name="UID")
 
 TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
+    *("SOPClassUID", "SeriesInstanceUID", "Modality", "ImageType"),
     *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence"),
@@ -59,12 +59,13 @@ class Found:
         return ", ".join(f"{count} {what}" for what, count in sorted(self.others.items()))
 
 
-def find_files(path: Path, record: DecisionRecord) -> Found:
+def find_files(path: Path, record: DecisionRecord, files: Sequence[Path] = ()) -> Found:
     """Read the tags of every CT image in a folder and below it, or of the files next to one file.
 
     Args:
         path: a folder or a DICOM file.
         record: takes doubts.
+        files: files that are looked at instead, if there are any.
 
     Returns:
         The CT images, and what else there is.
@@ -74,22 +75,17 @@ def find_files(path: Path, record: DecisionRecord) -> Found:
     """
     if not has_pydicom:
         raise InputError(f"{path}: reading DICOM needs the package pydicom; install it")
-    found, seen = Found(), set()
-    for file in _files(path):
+    found = Found()
+    for file in files or _files(path):
         header = _header(file, record)
         other = header if isinstance(header, str) else _no_ct(header)
-        if other and file == path:
+        if other and file == path and not files:
             raise InputError(
                 f"{path}: is no image of a CT, it belongs to: {other}; give a file of the CT, or its folder"
             )
         if other or isinstance(header, str):
             found.others[other] += 1
             continue
-        instance = header.text("SOPInstanceUID")
-        if instance and instance in seen:
-            found.others["second copies of a slice"] += 1
-            continue
-        seen.add(instance)
         found.cts.append((file, header))
     return found
 

@@ -10,20 +10,20 @@ import numpy as np
 
 from conventions import LPS_TO_RAS, InputError
 
-from ...radiographs.record import DecisionRecord
+from ...record import DecisionRecord
 from ..checks import check_size
 from ..scan import Scan, finish_scan
 from .files import find_files
 from .frames import Frame
 from .series import Series, choose_series
-from .stack import LEAN_DEGREES, Stack, StackError, at_same_position, even_stack
+from .stack import Stack, StackError, at_same_position, even_stack
 from .voxels import read_voxels, same_pixels
 
 MAX_TWICE = 0.25
 """Largest share of places that hold several slices for the rest to be one volume."""
 
 
-def read_dicom_ct(path: Path, record: DecisionRecord) -> Scan:
+def read_dicom_ct(path: Path, record: DecisionRecord, files: Sequence[Path] = ()) -> Scan:
     """Read the CT in a folder, or the CT that a file belongs to.
 
     Positions decide about order, step and tilt; slices that lie at the same place are read once.
@@ -31,6 +31,7 @@ def read_dicom_ct(path: Path, record: DecisionRecord) -> Scan:
     Args:
         path: folder or file.
         record: takes the decisions.
+        files: files of the CT, where they are known; the path is then their name in errors.
 
     Returns:
         The CT.
@@ -41,7 +42,8 @@ def read_dicom_ct(path: Path, record: DecisionRecord) -> Scan:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings repeat the values of tags
-        series = choose_series(path, find_files(path, record), record)
+        found = find_files(path, record, files)
+        series = choose_series(path, found, record, any_series=bool(files) or path.is_dir())
         _check_frames(path, series)
         frames, stack = _stack(path, series, record)
         rows, columns = frames[0].shape
@@ -79,18 +81,12 @@ def _stack(path: Path, series: Series, record: DecisionRecord) -> tuple[list[Fra
     positions, normal = series.positions, series.normal
     assert positions is not None  # as checked
     assert normal is not None
-    places = [[series.frames[i] for i in place] for place in at_same_position(positions, normal)]
+    places = [[series.frames[i] for i in np.sort(place)] for place in at_same_position(positions, normal)]
     frames = _one_at_each_place(path, places, record)
     try:
         stack = even_stack(np.array([frame.position for frame in frames]), normal)
     except StackError as error:
         raise InputError(f"{path}: {error}") from error
-    if stack.lean_degrees > LEAN_DEGREES:
-        record.found(
-            "tilt",
-            f"the slices lean by {stack.lean_degrees:.1f} degrees by their positions; the affine keeps it, and linear "
-            "resampling to the grid straightens them",
-        )
     return [frames[i] for i in stack.order], stack
 
 

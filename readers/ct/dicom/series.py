@@ -10,7 +10,7 @@ import numpy as np
 
 from conventions import InputError
 
-from ...radiographs.record import DecisionRecord
+from ...record import DecisionRecord
 from ..checks import MIN_EXTENT_MM
 from .files import DAMAGED, Found
 from .frames import Frame, frames_of
@@ -61,13 +61,14 @@ class Series:
         return f"{count}{plane} slices of {rows} x {columns} over {self.extent_mm:.0f} mm ({self.frames[0].file.name})"
 
 
-def choose_series(path: Path, found: Found, record: DecisionRecord) -> Series:
+def choose_series(path: Path, found: Found, record: DecisionRecord, *, any_series: bool) -> Series:
     """Choose the series that is read: the only one that is long enough for a chest.
 
     Args:
         path: a folder, or a file whose series is asked for.
         found: the CT images.
         record: takes what is left out.
+        any_series: whether images of any series count, or only those of the series that the file belongs to.
 
     Returns:
         The series.
@@ -76,13 +77,13 @@ def choose_series(path: Path, found: Found, record: DecisionRecord) -> Series:
         InputError: where there is no CT, or several could be meant; it lists them.
     """
     frames = [frame for file, header in found.cts for frame in frames_of(file, header)]
-    if path.is_file():
+    if not any_series:
         wanted = [frame.series for frame in frames if frame.file == path]
         frames = [frame for frame in frames if wanted and frame.series == wanted[0]]
     every = _series(frames)
     if not every:
         what = found.left_out() or "nothing"
-        raise InputError(f"{path}: holds no DICOM CT, but {what}; give a folder with the slices of a CT")
+        raise InputError(f"{path}: holds no DICOM CT, but {what}; give the file of a CT, or a folder with its slices")
     long = [series for series in every if series.extent_mm >= MIN_EXTENT_MM]
     if len(long) != 1 and len(every) > 1:
         listed = "; ".join(series.describe() for series in (long or every)[:8])
@@ -92,10 +93,10 @@ def choose_series(path: Path, found: Found, record: DecisionRecord) -> Series:
         )
     chosen = long[0] if long else every[0]
     rest = [f"{len(series.frames)} CT images of another series" for series in every if series is not chosen]
-    out = ", ".join([*rest, *filter(None, [found.left_out()] if path.is_dir() else [])])
+    out = ", ".join([*rest, *filter(None, [found.left_out()] if any_series else [])])
     record.found("series", f"{chosen.describe().rpartition(' (')[0]}" + (f"; left out: {out}" if out else ""))
     damaged = found.others[DAMAGED]
-    if damaged and path.is_dir():
+    if damaged and any_series:
         record.doubt("series", f"{damaged} damaged DICOM files are left out; slices at its ends may be missing")
     return chosen
 

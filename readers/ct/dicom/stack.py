@@ -22,9 +22,6 @@ positions to 0.1 mm."""
 MAX_SIDEWAYS_MM = 1.0
 """Largest distance of a slice from its place in a straight stack, within its plane."""
 
-LEAN_DEGREES = 0.1
-"""Smallest lean of the stack that is worth a decision; it moves a slice 300 mm away by half a millimetre."""
-
 MAX_LEAN_DEGREES = 45.0
 """Largest lean that a gantry could have."""
 
@@ -41,13 +38,11 @@ class Stack:
         order: index of the slices along the normal, one for each position.
         origin: (3,) position of the first slice, LPS in mm.
         step: (3,) from one slice to the next, LPS in mm.
-        lean_degrees: angle between the step and the normal of the slices: the tilt of the gantry.
     """
 
     order: np.ndarray
     origin: np.ndarray
     step: np.ndarray
-    lean_degrees: float
 
 
 def at_same_position(positions: np.ndarray, normal: np.ndarray) -> list[np.ndarray]:
@@ -88,8 +83,8 @@ def even_stack(positions: np.ndarray, normal: np.ndarray) -> Stack:
     _check_gaps(positions[order], along[order], normal)
     number = np.arange(len(order))
     step, origin = np.polyfit(number, positions[order], 1)
-    beside = positions[order] - (origin + number[:, None] * step)
-    off = np.abs(beside @ normal)
+    away = positions[order] - (origin + number[:, None] * step)
+    off = np.abs(away @ normal)
     pitch = float(step @ normal)
     if off.max() > max(MAX_UNEVEN * pitch, ROUNDED_MM):
         between = np.diff(along[order])
@@ -97,12 +92,12 @@ def even_stack(positions: np.ndarray, normal: np.ndarray) -> Stack:
             f"its slices are not evenly spaced: {between.min():.3g} to {between.max():.3g} mm apart, up to "
             f"{off.max():.2g} mm from their places; reconstruct the series with one spacing"
         )
-    if np.linalg.norm(beside - np.outer(beside @ normal, normal), axis=1).max() > MAX_SIDEWAYS_MM:
+    if np.linalg.norm(away - np.outer(away @ normal, normal), axis=1).max() > MAX_SIDEWAYS_MM:
         raise StackError("its slices are shifted sideways against each other; reconstruct the series with one field")
     lean = float(np.degrees(np.arctan2(np.linalg.norm(step - pitch * normal), pitch)))
     if lean > MAX_LEAN_DEGREES:
         raise StackError(f"its slices lean by {lean:.0f} degrees, more than any gantry; export the series again")
-    return Stack(order, origin, step, lean)
+    return Stack(order, origin, step)
 
 
 def _check_gaps(positions: np.ndarray, along: np.ndarray, normal: np.ndarray) -> None:

@@ -15,17 +15,18 @@ from scipy import ndimage
 
 from conventions import HU_AIR, InputError
 
-from ...radiographs.dicom.checks import is_compressed
+from ...radiographs.dicom.bits import numbers
+from ...radiographs.dicom.checks import is_compressed, syntax
 from ...radiographs.dicom.header import PIXELS, Header
 from ...radiographs.dicom.pixels import stored_values
-from ...radiographs.record import DecisionRecord
 from ...radiographs.stream import StreamFacts, stream_facts
+from ...record import DecisionRecord
 from .frames import Frame
 
 pydicom, _ = optional_import("pydicom")
 
-BATCH = 32
-"""Number of frames that are decoded at once: starting a decoder takes as long as decoding ten."""
+PLAIN, COMPRESSED = 2, 32
+"""Numbers of frames that are read at once. Two fit into a cache; starting a decoder takes as long as decoding ten."""
 
 MAX_PADDING_HU = -900.0
 """HU up to which padding is air wherever it lies; denser values may belong to the patient, away from the edges."""
@@ -50,8 +51,8 @@ class _Loaded:
     def coding(self) -> tuple[Any, ...]:
         """How the bytes are stored; frames of the same coding are decoded together."""
         header = self.frame.header
-        uid = header.dataset.file_meta.get("TransferSyntaxUID")
-        return (uid, self.facts, self.pixels.VR, *(header.number(keyword) for keyword in BITS))
+        stored = (header.number(keyword) for keyword in BITS)
+        return (is_compressed(header), syntax(header), self.facts, self.pixels.VR, *stored)
 
 
 def read_voxels(frames: Sequence[Frame], record: DecisionRecord) -> np.ndarray:
@@ -68,13 +69,17 @@ def read_voxels(frames: Sequence[Frame], record: DecisionRecord) -> np.ndarray:
     Raises:
         InputError: where pixels are missing, cut off, damaged or of no known syntax, or a rescale slope is 0.
     """
+    _check_bits(frames)
     _check_rescale(frames, record)
     rows, columns = frames[0].shape
     voxels = np.empty((len(frames), rows, columns), np.float32)
     done, padded = 0, 0
-    for _, coded in groupby(_load(frames), key=lambda loaded: loaded.coding):
-        while batch := list(islice(coded, BATCH)):
-            stored = _stored(batch, record).reshape(len(batch), rows, columns)
+    for (compressed, *_), coded in groupby(_load(frames), key=lambda loaded: loaded.coding):
+        size = COMPRESSED if compressed else PLAIN
+        while batch := list(islice(coded, size)):
+            noted = any(decision.subject == "bits" for decision in record.decisions)
+            bits_record = DecisionRecord(log=None) if noted else record  # one batch says what all would say
+            stored = _stored(batch, bits_record).reshape(len(batch), rows, columns)
             for one, values in zip(batch, stored, strict=True):
                 frame = one.frame
                 hu = values * np.float32(_slope(frame)) + np.float32(frame.intercept or 0)
@@ -94,6 +99,18 @@ def same_pixels(frames: Sequence[Frame]) -> bool:
 
 def _slope(frame: Frame) -> float:
     return 1.0 if frame.slope is None else frame.slope
+
+
+def _check_bits(frames: Sequence[Frame]) -> None:
+    """Refuse values that are stored in an impossible way."""
+    for frame in frames:
+        allocated, stored = (frame.header.number(keyword) for keyword in ("BitsAllocated", "BitsStored"))
+        if allocated not in (8, 16, 32) or stored is None or not 2 <= stored <= allocated:
+            said = ", ".join(
+                f"{name} {'missing' if n is None else format(n, 'g')}"
+                for name, n in zip(("BitsAllocated", "BitsStored"), (allocated, stored), strict=True)
+            )
+            raise InputError(f"{frame.file}: {said} is impossible, a CT has 8 to 16 bits; export it again")
 
 
 def _check_rescale(frames: Sequence[Frame], record: DecisionRecord) -> None:
@@ -189,11 +206,11 @@ def _clear_padding(header: Header, values: np.ndarray, hu: np.ndarray) -> int:
     padding, limit = header.number("PixelPaddingValue"), header.number("PixelPaddingRangeLimit")
     if padding is None:
         return 0
-    low, high = sorted((int(padding), int(padding if limit is None else limit)))
-    size = 2 ** int(header.number("BitsAllocated") or 16)
+    stated = int(padding), int(padding if limit is None else limit)
+    bits, signed = int(header.number("BitsStored") or 16), header.number("PixelRepresentation") == 1
     padded = np.zeros(values.shape, bool)
-    for shift in (0, size, -size):  # the tag's sign is not always that of the pixels
-        padded |= (values >= low + shift) & (values <= high + shift)
+    for ends in (stated, numbers(np.array(stated), bits, signed)):  # the tag may have another sign, or more bits
+        padded |= (values >= min(ends)) & (values <= max(ends))
     if not padded.any():
         return 0
     if hu[padded].max() > MAX_PADDING_HU:

@@ -10,9 +10,9 @@ from monai.utils import optional_import
 
 from conventions import MANUFACTURER, MARK_KEY, MARK_TAGS, InputError, Mark, MarkKind
 
+from ...record import DecisionRecord
 from ..computed import drr_mark
 from ..file_kind import MAX_FILE_BYTES, MAX_PIXELS
-from ..record import DecisionRecord
 from .header import MANUFACTURER_TAG, MARKS, OVERLAY_BITS, PEOPLE, PIXELS, SYNTHETIC_DATA, TECHNICAL, Header
 
 pydicom, has_pydicom = optional_import("pydicom")

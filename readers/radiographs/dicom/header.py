@@ -12,7 +12,7 @@ from monai.utils import optional_import
 
 from conventions import MARK_TAGS
 
-from ..record import DecisionRecord
+from ...record import DecisionRecord
 
 Sequence, _ = optional_import("pydicom.sequence", name="Sequence")
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from conventions import View
 
+from ...record import DecisionRecord
 from ..computed import marked_view
 from ..film import Film
-from ..record import DecisionRecord
 from ..scaling import check_size, crop_to, scale_and_crop, to_square
 from .checks import checked_header, computed
 from .collimation import valid_pixels

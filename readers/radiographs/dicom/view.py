@@ -11,7 +11,7 @@ from monai.utils import optional_import
 from conventions import View
 from drr import VIEW_POSITIONS
 
-from ..record import DecisionRecord
+from ...record import DecisionRecord
 from .header import Header
 from .orientation import OPPOSITE, UPRIGHT, main_directions
 

@@ -90,15 +90,17 @@ def fill(made, hu, bits=16, signed=False, slope=1, intercept=INTERCEPT):
     made["PixelData"].VR = "OW"
 
 
-def slice_dataset(position, number, *, axes=AXIAL, stated=None, syntax=ExplicitVRLittleEndian, hu=None, **pixels):
+def slice_dataset(
+    position, number, *, axes=AXIAL, stated=None, syntax=ExplicitVRLittleEndian, hu=None, spacing=SPACING, **pixels
+):
     """One slice at a position, which may be stated otherwise."""
     made = bare(CTImageStorage, number, syntax)
     made.InstanceNumber = number + 1
     made.ImagePositionPatient = [f"{value:.10g}" for value in (position if stated is None else stated)]
     made.ImageOrientationPatient = [f"{value:.10g}" for value in np.ravel(axes)]
-    made.PixelSpacing, made.SliceThickness = list(SPACING), STEP
+    made.PixelSpacing, made.SliceThickness = list(spacing), STEP
     made.RescaleSlope, made.RescaleIntercept = pixels.get("slope", 1), pixels.get("intercept", INTERCEPT)
-    fill(made, plane(position, axes) if hu is None else hu, **pixels)
+    fill(made, plane(position, axes, spacing=spacing) if hu is None else hu, **pixels)
     return made
 
 
@@ -121,6 +123,7 @@ def write_series(folder, positions=None, *, change=None, stated=None, names=None
 def write_enhanced(path, positions=None, *, axes=AXIAL, change=None, syntax=ExplicitVRLittleEndian):
     """Write one file with a frame at each position, in their order."""
     positions = even_positions() if positions is None else positions
+    path.parent.mkdir(exist_ok=True)
     made = bare(EnhancedCTImageStorage, 0, syntax)
     made.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     made.NumberOfFrames = len(positions)

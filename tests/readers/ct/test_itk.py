@@ -185,4 +185,4 @@ def test_files_that_are_cut_off(tmp_path):
     (tmp_path / "empty.nrrd").write_bytes(b"")
     refused(tmp_path / "empty.nrrd", "is an empty file")
     (tmp_path / "text.mha").write_text("no image")
-    refused(tmp_path / "text.mha", "is a text file, not a CT")
+    refused(tmp_path / "text.mha", "is a text file, which is not read as a CT")

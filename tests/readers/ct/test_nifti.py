@@ -136,7 +136,8 @@ def test_a_sheared_affine_is_kept(tmp_path):
     affine = axial_affine()
     affine[1, 2] = 1.7
     shape = (COLUMNS, ROWS, SLICES)
-    right(write_nifti(tmp_path / "ct.nii", at_affine(affine, shape), affine, qform=0))
+    scan = right(write_nifti(tmp_path / "ct.nii", at_affine(affine, shape), affine, qform=0))
+    says(scan, "found", "tilt", f"{np.degrees(np.arctan(0.17)):.1f} degrees")
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
@@ -186,11 +187,11 @@ def test_what_is_no_nifti_is_named(tmp_path):
     refused(tmp_path / "absent.nii.gz", "there is no such file")
     for name, data, words in (
         ("empty.nii", b"", "is an empty file"),
-        ("text.nii", b"no CT " * 300, "is a text file, not a CT; give NIfTI, MHA"),
+        ("text.nii", b"no CT " * 300, "is a text file, which is not read as a CT; give NIfTI, MHA"),
         ("bytes.nii", bytes(range(256)) * 9, "is a file of an unknown format"),
         ("other.nii.gz", gzip.compress(b"x" * 5000), "is a gzip file without NIfTI in it"),
-        ("picture.nii", b"\x89PNG\r\n\x1a\n" + b"\0" * 99, "is a PNG file, not a CT"),
-        ("data.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "is a HDF5 file, not a CT"),
+        ("picture.nii", b"\x89PNG\r\n\x1a\n" + b"\0" * 99, "is a PNG file, which is not read as a CT"),
+        ("data.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "is a HDF5 file, which is not read as a CT"),
     ):
         (tmp_path / name).write_bytes(data)
         refused(tmp_path / name, words)

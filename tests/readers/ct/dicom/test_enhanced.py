@@ -58,7 +58,7 @@ def test_without_positions_frames_are_refused(tmp_path):
         dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
 
     for name, change in (("planes", without_planes), ("groups", without_groups)):
-        path = write_enhanced(tmp_path / f"{name}.dcm", change=change)
+        path = write_enhanced(tmp_path / name / "ct.dcm", change=change)
         refused(path, "31 of 31 images state no position")
 
 
@@ -84,7 +84,7 @@ def test_frames_that_are_cut_off_are_refused(tmp_path):
     def change(dataset):
         dataset.Rows = dataset.Columns = 65535
 
-    refused(write_enhanced(tmp_path / "large.dcm", change=change), "claims 65535 x 65535 x 31 voxels")
+    refused(write_enhanced(tmp_path / "large" / "ct.dcm", change=change), "claims 65535 x 65535 x 31 voxels")
 
 
 def test_each_frame_has_its_own_rescale(tmp_path):

@@ -5,6 +5,7 @@ import pydicom
 import pytest
 from pydicom.uid import CTImageStorage
 
+from readers import read_ct
 from tests.readers.ct.ct_files import (
     AXIAL,
     FIRST,
@@ -84,6 +85,19 @@ def test_several_series_are_listed_and_one_is_chosen_by_a_file(tmp_path):
         assert right(folder / f"{number}-003.dcm").volume_hu.shape[2] == count
 
 
+def test_a_series_in_several_folders(tmp_path):
+    """Some archives put a hundred files into each folder; the caller knows the files, a scout among them."""
+    folder = write_series(tmp_path / "ct")
+    write_scout(folder, uid="2.25.2")
+    files = sorted(folder.iterdir())
+    (tmp_path / "more").mkdir()
+    moved = [file.rename(tmp_path / "more" / file.name) for file in files[12:]]
+    scan = read_ct(files[0], [*files[:12], *moved])
+    np.testing.assert_array_equal(scan.volume_hu, volume())
+    says(scan, "found", "series", "left out: 1 scouts")
+    np.testing.assert_array_equal(read_ct(tmp_path).volume_hu, volume())
+
+
 def test_reformats_under_the_same_series_are_listed(tmp_path):
     folder = write_series(tmp_path / "ct")
     coronal = even_positions(30, 10, np.array([-216.3, -150, 150]), CORONAL)
@@ -120,7 +134,7 @@ def test_slices_of_different_size_are_refused(tmp_path):
 def test_folders_without_a_ct(tmp_path):
     """Case 55."""
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "holds no DICOM CT, but nothing; give a folder with the slices of a CT")
+    refused(tmp_path / "empty", "holds no DICOM CT, but nothing; give the file of a CT, or a folder with its slices")
     (tmp_path / "empty" / "notes.txt").write_text("no CT")
     write_nifti(tmp_path / "empty" / "ct.nii.gz")
     refused(tmp_path / "empty", "holds no DICOM CT, but 2 files that are not DICOM")

@@ -133,6 +133,45 @@ def test_padding_becomes_air(tmp_path, vr):
     np.testing.assert_array_equal(scan.volume_hu, expected)
 
 
+def test_padding_above_the_stored_bits(tmp_path):
+    """12 bits are stored, and padding is -2000 in all 16."""
+
+    def change(dataset, _):
+        words = np.frombuffer(dataset.PixelData, "<u2").reshape(40, 55).copy()
+        words[:4] = 63536
+        dataset.PixelData = words.tobytes()
+        dataset.PixelPaddingValue = 63536
+
+    scan = right(write_series(tmp_path / "ct", bits=12, change=change), share=1)
+    expected = volume()
+    expected[:, :4] = -1024
+    np.testing.assert_array_equal(scan.volume_hu, expected)
+
+
+def test_overlays_that_no_tag_states_are_doubted_once(tmp_path):
+    def change(dataset, i):
+        words = np.frombuffer(dataset.PixelData, "<u2").reshape(40, 55).copy()
+        words[10 : 11 + i, 20:40] |= 0x8000
+        dataset.PixelData = words.tobytes()
+
+    scan = right(write_series(tmp_path / "ct", bits=12, change=change))
+    assert len(scan.record.doubts) == 1
+    says(scan, "doubt", "bits", "look like an overlay that no tag states")
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("BitsStored", 20), ("BitsAllocated", 12), ("BitsStored", None)])
+def test_impossible_bits_are_refused(tmp_path, keyword, value):
+    def change(dataset, _):
+        if value is None:
+            delattr(dataset, keyword)
+        else:
+            setattr(dataset, keyword, value)
+
+    text = refused_file(write_series(tmp_path / "ct", change=change))
+    assert f"{keyword} {'missing' if value is None else value}" in text
+    assert "is impossible" in text
+
+
 def test_padding_with_a_value_of_the_patient_counts_at_the_edges(tmp_path):
     """Zero is water where the intercept is 0, and some scanners write it outside the field all the same."""
 

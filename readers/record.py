@@ -49,10 +49,10 @@ class DecisionRecord:
 
     Args:
         file: name of the file, or the view, for these warnings and for errors; `to_list` and `lines` do not contain it.
-        log: name of the logger.
+        log: name of the logger; None logs nothing.
     """
 
-    def __init__(self, file: str = "", log: str = FILMS_LOG) -> None:
+    def __init__(self, file: str = "", log: str | None = FILMS_LOG) -> None:
         self.file = file
         self.log = log
         self.decisions: list[Decision] = []
@@ -71,7 +71,7 @@ class DecisionRecord:
 
     def doubt(self, subject: str, text: str, confidence: float | None = None) -> None:
         """Note what may be wrong, and log a warning."""
-        if self._add(DecisionKind.DOUBT, subject, text, confidence):
+        if self._add(DecisionKind.DOUBT, subject, text, confidence) and self.log is not None:
             logging.getLogger(self.log).warning("%s: %s: %s", self.file or "radiograph", subject, text)
 
     @property
