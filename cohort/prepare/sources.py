@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from monai.utils import optional_import
@@ -20,8 +21,11 @@ from .case import Source
 
 pydicom, _ = optional_import("pydicom")
 
-TAGS = ["Modality", "SeriesInstanceUID", "PatientID", "SOPClassUID"]
+TAGS = ["Modality", "SeriesInstanceUID", "PatientID", "NumberOfFrames"]
 """Tags that say which series a file belongs to; none of them is written out."""
+
+LEAST_IMAGES = 10
+"""Number of images below which a DICOM series is a scout, a dose sheet or a few key images, and no CT of a chest."""
 
 PATIENT_TAGS = "dicom "
 """What the identifier of a patient begins with before it becomes a key, so that no file name gives the same key."""
@@ -33,7 +37,7 @@ def find_sources(
     """Find the CTs below a folder: every series of DICOM CT images, every NIfTI, MHA, MHD and NRRD file.
 
     DICOM files are recognised by content and grouped by their series. Files of other modalities and other kinds are
-    left out without a word.
+    left out without a word, and so are scouts.
 
     Args:
         source: folder; pattern with * or **; or text file with one path in each line.
@@ -48,15 +52,17 @@ def find_sources(
     skipped = exclude.resolve() if exclude else None
     files = [file for file in _files(source) if skipped is None or skipped not in file.resolve().parents]
     found: list[Source] = []
-    series: dict[str, tuple[str, list[Path]]] = {}
+    series: dict[str, list[_Image]] = {}
     for file in files:
         if file.name.lower().endswith(CT_SUFFIXES):
             found.append(_of_file(file))
-        elif (ids := _series_of(file)) is not None:
-            series.setdefault(ids[0], (ids[1], []))[1].append(file)
-    for uid, (patient, members) in series.items():
-        key = key_of(uid)
-        found.append(Source(f"ct_{key}", key_of(PATIENT_TAGS + patient), members[0], tuple(members), "dicom", key))
+        elif (image := _ct_image(file)) is not None:
+            series.setdefault(image.series, []).append(image)
+    for uid, images in series.items():
+        if sum(image.frames for image in images) >= LEAST_IMAGES:
+            key, members = key_of(uid), tuple(image.file for image in images)
+            patient = key_of(PATIENT_TAGS + images[0].patient)
+            found.append(Source(f"ct_{key}", patient, members[0], members, "dicom", key))
     names = Counter(one.case for one in found)
     refused = [
         (str(one.path), "has the name of another CT; give one of the two another name")
@@ -109,15 +115,26 @@ def _of_file(file: Path) -> Source:
     return Source(case_of(file.name), key_of(patient_of(file.name)), file, tuple(files), kind)
 
 
-def _series_of(file: Path) -> tuple[str, str] | None:
-    """Return series and patient of a DICOM CT image; None of any other file."""
+@dataclass(frozen=True)
+class _Image:
+    """A DICOM CT image, by tags that are compared and not written out."""
+
+    file: Path
+    series: str
+    patient: str
+    frames: int
+
+
+def _ct_image(file: Path) -> _Image | None:
+    """Return a DICOM CT image; None for any other file."""
     with open(file, "rb") as stream:
         if stream.seek(128) != 128 or stream.read(4) != b"DICM":
             return None
     try:
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
+        frames = int(header.get("NumberOfFrames") or 1)
     except Exception:  # whatever broken bytes cause; a damaged file belongs to no series
         return None
     if header.get("Modality") != "CT" or not header.get("SeriesInstanceUID"):
         return None
-    return str(header.SeriesInstanceUID), str(header.get("PatientID", ""))
+    return _Image(file, str(header.SeriesInstanceUID), str(header.get("PatientID", "")), frames)
