@@ -2,6 +2,9 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from cohort import PrepareOptions, prepare_cohort
 from cohort.prepare.sources import find_sources
@@ -22,7 +25,8 @@ def download(folder):
     """Two patients: one with two series in four folders, a scout and a film; one with a NIfTI file."""
     write_series(folder / "LIDC-1" / "a", uid="2.25.11", change=change("Doe"))
     write_series(folder / "LIDC-1" / "scout", even_positions(2), uid="2.25.12", change=change("Doe"))
-    write_series(folder / "LIDC-1" / "b", uid="2.25.13", change=change("Doe"), intercept=-1014)
+    moved = even_positions() + np.array([0, 0, 7.5])
+    write_series(folder / "LIDC-1" / "b", even_positions(), stated=moved, uid="2.25.13", change=change("Doe"))
     for number, file in enumerate(sorted((folder / "LIDC-1" / "b").iterdir())):
         if number % 2:
             (folder / "LIDC-1" / "rest").mkdir(exist_ok=True)
@@ -30,6 +34,7 @@ def download(folder):
     write(folder / "LIDC-1" / "film.dcm", stored(thorax()))
     write_series(folder / "PET", uid="2.25.14", change=change("Doe", "PT"))
     write_nifti(folder / "other.nii.gz")
+    write_nifti(folder / "copy.nii.gz")
     (folder / "LICENSE").write_text("text")
     (folder / "empty.dcm").write_bytes(b"")
     (folder / "LIDC-1" / "half.dcm").write_bytes((folder / "LIDC-1" / "film.dcm").read_bytes()[:700])
@@ -42,7 +47,8 @@ def test_series_are_found_by_content_and_scouts_passed_over(tmp_path):
     found, refused = find_sources(tmp_path)
     assert refused == []
     assert {(one.kind, len(one.files)) for one in found} == {("dicom", 31), ("nii.gz", 1)}
-    assert [one.case for one in found] == sorted([f"ct_{key_of('2.25.11')}", f"ct_{key_of('2.25.13')}", "other"])
+    names = ["copy", f"ct_{key_of('2.25.11')}", f"ct_{key_of('2.25.13')}", "other"]
+    assert [one.case for one in found] == sorted(names)
     patients = {one.kind: one.patient for one in found}
     assert len({one.patient for one in found if one.kind == "dicom"}) == 1
     assert patients["dicom"] != patients["nii.gz"]
@@ -52,10 +58,12 @@ def test_series_are_found_by_content_and_scouts_passed_over(tmp_path):
 def test_an_archive_folder_becomes_a_cohort(tmp_path):
     download(tmp_path / "in")
     made = prepare_cohort(tmp_path / "in", tmp_path / "out", PrepareOptions(spacing=5.0, keep_table=True))
-    assert made.refused == []
-    assert [case["source"]["files"] for case in made.cases if case["source"]["kind"] == "dicom"] == [31, 31]
-    folds = {case["patient"]: case["fold"] for case in json.loads(made.manifest.read_text())["cases"]}
-    assert len(folds) == 2
+    # The first series and both NIfTI files hold the same chest in the same place, so one of the three is kept.
+    first, second = f"ct_{key_of('2.25.11')}", f"ct_{key_of('2.25.13')}"
+    assert [case["case"] for case in made.cases] == sorted(["copy", second])
+    assert sorted(reason for _, reason in made.refused) == ["is the same image as copy, and is left out"] * 2
+    assert {tmp_path / "in" / "other.nii.gz"} < {Path(path) for path, _ in made.refused}
+    assert first not in made.manifest.read_text()
     text = json.dumps(json.loads(made.manifest.read_text()))
     assert "2.25." not in text
     assert "Doe" not in text
