@@ -23,7 +23,10 @@ from ..split import MANIFEST_NAME, folds_of
 from .case import RECORDS, PrepareOptions, Source, prepare_case
 from .sources import find_sources
 
-distributed, _ = optional_import("distributed")
+distributed, has_distributed = optional_import("distributed")
+
+CONNECT_S = 15
+"""Seconds after which a scheduler that does not answer is given up."""
 
 logger = logging.getLogger("x2ct.cohort")
 
@@ -157,7 +160,18 @@ def _in_processes(sources: Sequence[Source], work: Any, jobs: int) -> Iterator[d
 
 
 def _on_cluster(sources: Sequence[Source], work: Any, scheduler: str) -> Iterable[dict[str, Any]]:
-    with distributed.Client(scheduler) as client:
+    if not has_distributed:
+        raise InputError(
+            "a cluster needs the package distributed; install it (the extra cluster), or leave --scheduler out"
+        )
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_S)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{scheduler}: no Dask scheduler answers there ({' '.join(str(error).split())}); give its address, such as "
+            "tcp://host:8786"
+        ) from error
+    with client:
         futures = client.map(work, sources, pure=False, retries=3)
         for _, outcome in distributed.as_completed(futures, with_results=True):
             yield outcome

@@ -134,6 +134,13 @@ def test_impossible_arguments(source, tmp_path, given, sentence):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_scheduler_that_is_not_there(source, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("cohort.prepare.run.CONNECT_S", 1)
+    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: no Dask scheduler answers there"):
+        prepare_cohort(source, tmp_path, OPTIONS, scheduler="tcp://127.0.0.1:9")
+
+
 def test_sources_that_hold_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: holds no CT; give a folder with DICOM series, NIfTI"):
