@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from .case import RECORDS, PrepareOptions, Source, prepare_case
 from .sources import find_sources
 
 distributed, has_distributed = optional_import("distributed")
+
+SECONDS_EACH = 15
+"""Seconds that a CT takes, about, on one core (docs/data.md)."""
 
 CONNECT_S = 15
 """Seconds after which a scheduler that does not answer is given up."""
@@ -100,6 +104,31 @@ def prepare_cohort(
     if not cases:
         return PreparedCohort(folder / MANIFEST_NAME, [], sorted(refused))
     return PreparedCohort(write_manifest(folder, cases, seed), cases, sorted(refused))
+
+
+def plan_cohort(source: str | os.PathLike[str], destination: str | os.PathLike[str], jobs: int = 1) -> str:
+    """Say what `prepare_cohort` would do, without reading a CT.
+
+    Args:
+        source: as in `prepare_cohort`.
+        destination: as in `prepare_cohort`.
+        jobs: number of processes.
+
+    Returns:
+        One sentence: the number of CTs and patients, how many CTs were made already, and about how long the rest takes.
+
+    Raises:
+        InputError: where the source does not exist.
+    """
+    found, refused = find_sources(source, exclude=Path(destination))
+    kinds = Counter(one.kind for one in found)
+    made = sum((Path(destination) / RECORDS / f"{one.case}.json").is_file() for one in found)
+    minutes = (len(found) - made) * SECONDS_EACH / max(jobs, 1) / 60
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return (
+        f"{len(found)} CTs ({listed or 'none'}) of {len({one.patient for one in found})} patients, {made} of them made "
+        f"already; {len(refused)} refused by their names; about {minutes:.0f} minutes for the rest"
+    )
 
 
 def write_manifest(folder: Path, cases: Sequence[dict[str, Any]], seed: int) -> Path:

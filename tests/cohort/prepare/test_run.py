@@ -184,6 +184,18 @@ def test_a_prepared_cohort_is_split_again_and_read(whole, tmp_path):
         split_cohort(whole.manifest.parent, tmp_path / "b.json", patients="list.json")
 
 
+def test_a_dry_run_says_what_would_be_done(whole, source, tmp_path):
+    done = subprocess.run(
+        [*command(source, whole.manifest.parent), "--dry_run"], cwd=ROOT, capture_output=True, text=True
+    )
+    expected = (
+        "7 CTs (1 mha, 6 nii.gz) of 7 patients, 5 of them made already; 0 refused by their names; about 0 minutes"
+    )
+    assert done.stdout.startswith(expected), done.stderr[-2000:]
+    subprocess.run([*command(source, tmp_path / "out"), "--dry_run"], cwd=ROOT, check=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_same_image_counts_once(source, tmp_path):
     for name in ("b", "a"):
         (tmp_path / f"{name}.nii.gz").write_bytes((source / "0" / "deeper" / "phantom_0000.nii.gz").read_bytes())
