@@ -1,4 +1,4 @@
-"""`python -m cohort`: make and split cohorts, and measure the film reference. Each command has `--help`."""
+"""`python -m cohort`: download, make and split cohorts, and measure the film reference. Each command has `--help`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from conventions import InputError, run_command
 from readers import REFERENCE_FILE
 from reports import write_cohort_page
 
+from .download import plan_download, transfer
 from .film_reference import make_reference
 from .kfold import split_into_folds
 from .phantoms import write_phantoms
 from .prepare import PrepareOptions, prepare_cohort
+from .public_index import PublicIndex
 from .split import FOLDS, split_cohort
 from .validate import validate_cohort
 from .x2ct_hdf5 import cohort_from_hdf5, cohort_to_hdf5
@@ -36,6 +38,47 @@ def phantom(folder: str, cases: int = 40, seed: int = 0, size: int = 128) -> Non
     """
     files = write_phantoms(folder, cases, seed, size)
     print(f"{len(files)} phantoms in {folder}")
+
+
+def download(
+    collection: str | None = None,
+    destination: str | None = None,
+    cases: int | None = None,
+    with_films: bool = False,
+    scans: int = 1,
+    seed: int = 0,
+    dry_run: bool = False,
+    list: bool = False,
+) -> None:
+    """Download chest CTs of a public collection of the Imaging Data Commons, for `prepare`.
+
+    What is there whole is kept, so the same command goes on where it was interrupted. Licences and citations are
+    written next to the data.
+
+    Args:
+        collection: collection, such as lidc_idri.
+        destination: folder of the data; a folder with the name of the collection is made in it.
+        cases: number of patients, chosen at random by the seed; by default all.
+        with_films: take chest films too, of the day nearest to the CT; patients who have films come first.
+        scans: CT series of each patient, at most; those with most slices come first.
+        seed: seed of the choice of patients.
+        dry_run: say what would be downloaded, and end.
+        list: list the collections with chest CTs, and end.
+    """
+    index = PublicIndex()
+    if list:
+        print(f"{'collection':<30}{'patients':>9}{'CTs':>8}{'with films':>12}{'GB':>9}  licence")
+        for one in index.collections():
+            figures = f"{one.patients:>9}{one.series:>8}{one.with_films:>12}{one.gigabytes:>9.1f}"
+            print(f"{one.name:<30}{figures}  {', '.join(one.licences)}")
+        return
+    if collection is None or destination is None:
+        raise InputError("name a collection and a folder; python -m cohort download --list lists the collections")
+    planned = plan_download(index, collection, destination, cases, with_films, scans, seed)
+    print(planned.describe())
+    if not dry_run:
+        transfer(planned, index.sources(planned.series[0].collection), destination)
+        print(f"{destination}: complete; go on with: python -m cohort prepare {destination} COHORT")
 
 
 def split(
@@ -200,6 +243,7 @@ def reference(folder: str, output: str = _REFERENCE) -> None:
 if __name__ == "__main__":
     run_command(
         {
+            "download": download,
             "phantom": phantom,
             "prepare": prepare,
             "from-hdf5": from_hdf5,

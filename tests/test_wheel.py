@@ -93,6 +93,17 @@ def test_nothing_generic_is_installed(team):
     assert names == {"x2ct"}
 
 
+def test_the_public_names(team):
+    public = json.loads((ROOT / "tests" / "public_names.json").read_text())
+    code = (
+        "import importlib, json, sys\n"
+        "print([f'{package}.{name}' for package, names in json.loads(sys.argv[1]).items() for name in names"
+        " if not hasattr(importlib.import_module('x2ct.' + package), name)])"
+    )
+    done = team.run("-c", code, json.dumps(public))
+    assert done.stdout == "[]\n", done.stderr[-2000:]
+
+
 def test_a_team_trains_with_its_own_losses(team, phantoms):
     (team.work / "train.py").write_text(TEAM)
     done = team.run("train.py", *phantoms)
@@ -105,6 +116,9 @@ def test_commands_of_the_pages(team, phantoms):
     done = team.run("-m", "x2ct.drr", phantoms[0], "--output", "drrs", "--detector_shape", "64")  # drr.md
     assert done.returncode == 0, done.stderr[-2000:]
     assert sorted(path.suffix for path in (team.work / "drrs").iterdir())
+    done = team.run("-m", "x2ct.cohort", "prepare", "cohort", "prepared", "--spacing", "5")  # data.md
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(list((team.work / "prepared" / "cases").iterdir())) == len(phantoms)
     done = team.run("-m", "x2ct.networks", "list")  # usage.md
     assert "raylift" in done.stdout, done.stderr[-2000:]
 
