@@ -7,6 +7,7 @@ from .datalist import load_datalist as load_datalist
 from .datalist import mean_training_volume as mean_training_volume
 from .datalist import mean_volume as mean_volume
 from .datalist import patient_keys as patient_keys
+from .kfold import split_into_folds as split_into_folds
 from .loaders import describe_unpaired as describe_unpaired
 from .loaders import training_loader as training_loader
 from .loaders import unpaired_loader as unpaired_loader
@@ -30,3 +31,6 @@ from .unpaired import find_films as find_films
 from .unpaired import prepared_films as prepared_films
 from .unpaired import view_of as view_of
 from .validate import validate_cohort as validate_cohort
+from .x2ct_hdf5 import cohort_from_hdf5 as cohort_from_hdf5
+from .x2ct_hdf5 import cohort_to_hdf5 as cohort_to_hdf5
+from .x2ct_lists import split_by_lists as split_by_lists

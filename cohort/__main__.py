@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 from conventions import InputError, run_command
 from readers import REFERENCE_FILE
@@ -11,11 +12,14 @@ from reports import write_cohort_page
 
 from .download import plan_download, transfer
 from .film_reference import make_reference
+from .kfold import split_into_folds
 from .phantoms import write_phantoms
 from .prepare import PrepareOptions, plan_cohort, prepare_cohort
 from .public_index import PublicIndex
 from .split import FOLDS, split_cohort
 from .validate import validate_cohort
+from .x2ct_hdf5 import cohort_from_hdf5, cohort_to_hdf5
+from .x2ct_lists import split_by_lists
 
 REFUSED = 3
 """Exit status of a preparation that refused a CT."""
@@ -84,23 +88,51 @@ def split(
     validation: float = 0.1,
     seed: int = 0,
     patients: str | None = None,
+    folds: int | None = None,
+    protocol: str | None = None,
+    train_list: str | None = None,
+    test_list: str | None = None,
+    fix_leak: bool = False,
 ) -> None:
     """Split the CT files of a folder by patient and write the manifest.
 
+    Examples:
+        python -m cohort split FOLDER --test 30 --validation 10
+        python -m cohort split FOLDER --folds 5 --test 0
+        python -m cohort split FOLDER --protocol x2ct --train_list train.txt --test_list test.txt --fix_leak
+
     Args:
-        folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), one per case.
+        folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), one per case, or of a prepared cohort.
         output: manifest to write; by default manifest.json in the folder.
         test: patients held out for evaluation: a number, or a share below 1.
         validation: patients that choose the best model: a number, or a share below 1.
         seed: seed of the random split.
         patients: JSON file with an object {patient: [file names]}; by default patients are recognised by file name.
+        folds: number of folds for cross-validation, each with a manifest such as manifest_1of5.json in which it is for
+            validation; --test is held out from all of them, and --validation is not used.
+        protocol: x2ct, to split by the lists of the authors of X2CT-GAN; --validation is taken from training.
+        train_list: with --protocol, their text file of training cases, one in each line.
+        test_list: with --protocol, their text file of test cases.
+        fix_leak: with --protocol, move the cases of a patient in both lists to training, instead of refusing them.
     """
-    manifest = split_cohort(folder, output, test, validation, seed, patients)
-    cases = json.loads(manifest.read_text(encoding="utf-8"))["cases"]
-    print(manifest)
-    for fold in FOLDS:
-        seen = [case["patient"] for case in cases if case["fold"] == fold]
-        print(f"  {fold:<11} cases: {len(seen):<5} patients: {len(set(seen))}")
+    if protocol is not None:
+        if protocol != "x2ct" or not train_list or not test_list or folds is not None or patients is not None:
+            raise InputError(
+                "--protocol is x2ct, with --train_list FILE and --test_list FILE, without --folds and --patients"
+            )
+        manifests = [split_by_lists(folder, train_list, test_list, output, validation, seed, fix_leak)]
+    elif train_list or test_list or fix_leak:
+        raise InputError("--train_list, --test_list and --fix_leak belong to --protocol x2ct; give it too")
+    elif folds is not None:
+        manifests = split_into_folds(folder, folds, output, test, seed, patients)
+    else:
+        manifests = [split_cohort(folder, output, test, validation, seed, patients)]
+    for manifest in manifests:
+        cases = json.loads(manifest.read_text(encoding="utf-8"))["cases"]
+        print(manifest)
+        for fold in FOLDS:
+            seen = [case["patient"] for case in cases if case["fold"] == fold]
+            print(f"  {fold:<11} cases: {len(seen):<5} patients: {len(set(seen))}")
 
 
 def prepare(
@@ -142,10 +174,48 @@ def prepare(
     if made.cases:
         page = write_cohort_page(made.manifest, made.refused)
         print(f"{made.manifest}: {len(made.cases)} CTs, {len(doubted)} of them with doubts; look at {page}")
-    for path, reason in made.refused:
+    _end(made.refused)
+
+
+def from_hdf5(source: str, destination: str, licence: str = "", seed: int = 0) -> None:
+    """Read the HDF5 files of the authors of X2CT-GAN into a cohort: CTs, their DRRs and a manifest.
+
+    Ends with 3 where files were refused; the table at the end says why.
+
+    Args:
+        source: folder with CASE/ct_xray_data.h5 or other .h5 files, or one file.
+        destination: folder of the cohort, for --dataset_dir.
+        licence: licence of the data, in words, for the manifest.
+        seed: seed of the split into folds.
+    """
+    made = cohort_from_hdf5(source, destination, licence, seed)
+    if made.cases:
+        print(
+            f"{made.manifest}: {len(made.cases)} CTs, laid at the origin, since such files do not tell where they lay"
+        )
+    _end(made.refused)
+
+
+def to_hdf5(cohort: str, destination: str) -> None:
+    """Write a cohort as HDF5 files that the code of the authors of X2CT-GAN reads, with its lists of cases.
+
+    Ends with 3 where CTs were refused; the table at the end says why.
+
+    Args:
+        cohort: manifest, or the folder that holds it.
+        destination: folder to write to: CASE/ct_xray_data.h5, train.txt, validation.txt, test.txt.
+    """
+    files, refused = cohort_to_hdf5(cohort, destination)
+    print(f"{len(files)} HDF5 files in {destination}")
+    _end(refused)
+
+
+def _end(refused: Sequence[tuple[str, str]]) -> None:
+    """Print what was refused and why, and end with `REFUSED` where something was."""
+    for path, reason in refused:
         print(f"refused: {reason if path in reason else f'{path}: {reason}'}")
-    if made.refused:
-        print(f"{len(made.refused)} refused")
+    if refused:
+        print(f"{len(refused)} refused")
         sys.exit(REFUSED)
 
 
@@ -181,6 +251,8 @@ if __name__ == "__main__":
             "download": download,
             "phantom": phantom,
             "prepare": prepare,
+            "from-hdf5": from_hdf5,
+            "to-hdf5": to_hdf5,
             "split": split,
             "validate": validate,
             "reference": reference,

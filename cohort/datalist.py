@@ -58,7 +58,7 @@ def load_datalist(manifest: str | os.PathLike[str] | None, fold: str) -> list[di
             Keys.CASE.value: case["case"],
             Keys.PATIENT.value: case["patient"],
         }
-        for case in _read_cases(path)
+        for case in read_cases(path)
         if case["fold"] == fold
     ]
     if not items:
@@ -69,7 +69,18 @@ def load_datalist(manifest: str | os.PathLike[str] | None, fold: str) -> list[di
     return items
 
 
-def _read_cases(path: Path) -> list[dict[str, str]]:
+def read_cases(path: Path) -> list[dict[str, Any]]:
+    """Read the entries of a manifest.
+
+    Args:
+        path: the manifest.
+
+    Returns:
+        Entries, of which `case`, `patient`, `ct` and `fold` are text, as they are stored.
+
+    Raises:
+        InputError: where it is no manifest, names a case twice, or has a patient in two folds.
+    """
     try:
         cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
         complete = all(isinstance(case[entry], str) for case in cases for entry in ("case", "patient", "ct", "fold"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,20 @@ FOLDS = ("train", "validation", "test")
 MANIFEST_NAME = "manifest.json"
 """Name of the manifest in the folder of the CTs."""
 
+_LIDC = re.compile(r"(lidc-idri-\d{4})\.")
+
 
 def patient_of(file_name: str) -> str:
     """Return the patient whom the name of a CT file identifies, in lower case.
 
-    `sub-01_ses-2_ct.nii.gz` (BIDS) belongs to `sub-01`, `smith__followup.nii.gz` to `smith`; any other file is a
-    patient of its own.
+    `sub-01_ses-2_ct.nii.gz` (BIDS) belongs to `sub-01`, `smith__followup.nii.gz` to `smith`, and
+    `LIDC-IDRI-0442.20000101.1.nii.gz`, as the authors of X2CT-GAN name their cases, to `lidc-idri-0442`; any other file
+    is a patient of its own.
     """
     name = case_of(file_name).lower()
+    lidc = _LIDC.match(name)
+    if lidc:
+        return lidc[1]
     return name.split("_")[0] if name.startswith("sub-") else name.split("__")[0]
 
 
@@ -97,12 +104,27 @@ def check_patients(manifest: Path, patients: str | os.PathLike[str]) -> None:
             )
 
 
-def _count(fold: str, share: float, patients: int) -> int:
-    """Turn a number (1 or more) or a share (below 1) of patients into a number, at least one unless 0 is asked for."""
+def count_of(fold: str, share: float, patients: int) -> int:
+    """Turn a number (1 or more) or a share (below 1) of patients into a number, at least one unless 0 is asked for.
+
+    Args:
+        fold: named in the error.
+        share: a number of patients, or a share of them.
+        patients: number of all patients.
+
+    Raises:
+        InputError: where the share is neither.
+    """
     is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
     if not is_number or share < 0 or (share > 1 and share != int(share)):
         raise InputError(f"{fold} must be a number of patients or a share below 1, got {share!r}")
     return int(share) if share >= 1 else max(1, round(share * patients)) if share > 0 else 0
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is no integer from 0 up."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be an integer from 0 up, got {seed!r}")
 
 
 def folds_of(patients: Iterable[str], test: float = 0.2, validation: float = 0.1, seed: int = 0) -> dict[str, str]:
@@ -120,10 +142,9 @@ def folds_of(patients: Iterable[str], test: float = 0.2, validation: float = 0.1
     Raises:
         InputError: where there are too few patients, or an argument is not possible.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed must be an integer from 0 up, got {seed!r}")
+    check_seed(seed)
     names = sorted(set(patients))
-    counts = {"test": _count("test", test, len(names)), "validation": _count("validation", validation, len(names))}
+    counts = {"test": count_of("test", test, len(names)), "validation": count_of("validation", validation, len(names))}
     if sum(counts.values()) >= len(names):
         raise InputError(
             f"{len(names)} patient(s) are too few for {counts['test']} in test, {counts['validation']} in "
@@ -162,11 +183,35 @@ def split_cohort(
         InputError: where there are no cases, too few patients for the folds, or the manifest cannot be written.
     """
     root = Path(folder).resolve()
+    entries = cohort_entries(root, patients)
+    try:
+        fold = folds_of((entry["patient"] for entry in entries), test, validation, seed)
+    except InputError as error:
+        raise InputError(f"{root}: {error}") from error
+    manifest = manifest_place(root, output)
+    content = {"version": 1, "seed": seed, "cases": with_folds(root, manifest, entries, fold)}
+    set_aside(manifest)
+    return write_json(manifest, content)
+
+
+def cohort_entries(root: Path, patients: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
+    """List the cases of a folder of CTs, or of a prepared cohort.
+
+    Args:
+        root: as `folder` in `split_cohort`.
+        patients: as in `split_cohort`.
+
+    Returns:
+        Entries of a manifest whose `ct` is relative to the folder; those of a prepared cohort hold all that is known.
+
+    Raises:
+        InputError: where there are no cases, or the patients cannot be read.
+    """
     entries = _prepared(root)
     if entries is None:
         files = _find_cases(root)
         listed = _read_patients(Path(patients), files) if patients is not None else None
-        entries = [
+        return [
             {
                 "case": case_of(file.name),
                 "patient": listed[file.name] if listed else patient_of(file.name),
@@ -174,23 +219,43 @@ def split_cohort(
             }
             for file in files
         ]
-    elif patients is not None:
+    if patients is not None:
         raise InputError(f"{root}: was prepared, so its patients are known; leave out --patients")
-    try:
-        fold = folds_of((entry["patient"] for entry in entries), test, validation, seed)
-    except InputError as error:
-        raise InputError(f"{root}: {error}") from error
+    return entries
 
-    manifest = Path(output).resolve() if output is not None else root
-    manifest = manifest / MANIFEST_NAME if manifest.is_dir() else manifest
+
+def manifest_place(root: Path, output: str | os.PathLike[str] | None, name: str = MANIFEST_NAME) -> Path:
+    """Return where a manifest is written.
+
+    Args:
+        root: folder of the CTs.
+        output: as in `split_cohort`.
+        name: name of the manifest in a folder.
+
+    Raises:
+        InputError: where it would lie in the folder of the CTs, and that cannot be written to.
+    """
     if output is None and not os.access(root, os.W_OK):
         raise InputError(f"{root}: cannot be written to; give --output FILE, a manifest in another folder")
-    cases = [
+    manifest = Path(output).resolve() if output is not None else root
+    return manifest / name if manifest.is_dir() else manifest
+
+
+def with_folds(
+    root: Path, manifest: Path, entries: Iterable[Mapping[str, Any]], fold: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return the cases of a manifest.
+
+    Args:
+        root: folder of the CTs.
+        manifest: where the manifest will lie.
+        entries: from `cohort_entries`.
+        fold: patient -> fold.
+    """
+    return [
         {**entry, "ct": _place(root / entry["ct"], manifest.parent), "fold": fold[entry["patient"]]}
         for entry in entries
     ]
-    set_aside(manifest)
-    return write_json(manifest, {"version": 1, "seed": seed, "cases": cases})
 
 
 def _prepared(root: Path) -> list[dict[str, Any]] | None:

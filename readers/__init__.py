@@ -5,7 +5,9 @@ from .ct.body import body_mask as body_mask
 from .ct.lungs import lung_centre as lung_centre
 from .ct.lungs import lung_mask as lung_mask
 from .ct.lungs import mask_box as mask_box
+from .ct.scan import CT_LOG as CT_LOG
 from .ct.scan import Scan as Scan
+from .ct.scan import finish_scan as finish_scan
 from .ct.suffixes import CT_SUFFIXES as CT_SUFFIXES
 from .ct.suffixes import NIFTI_SUFFIXES as NIFTI_SUFFIXES
 from .radiographs.assessment import assess_film as assess_film

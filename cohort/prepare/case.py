@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,20 @@ class Source:
     series: str = ""
 
 
-def prepare_case(source: Source, options: PrepareOptions, destination: Path) -> dict[str, Any]:
+Prepare = Callable[[Source, PrepareOptions, Path], dict[str, Any]]
+"""Function that makes the volume of a CT in the folder of the cohort, and returns its entry of the manifest."""
+
+
+def prepare_case(
+    source: Source, options: PrepareOptions, destination: Path, prepare: Prepare | None = None
+) -> dict[str, Any]:
     """Prepare one CT, unless it was prepared already from the same files with the same options.
 
     Args:
         source: the CT.
         options: how.
         destination: folder of the cohort; `cases` and `records` in it are made.
+        prepare: function that makes it; by default it is read, resampled and freed of the table.
 
     Returns:
         Its entry of the manifest without a fold; or {"case", "refused": sentence} where the CT is refused.
@@ -80,7 +88,7 @@ def prepare_case(source: Source, options: PrepareOptions, destination: Path) -> 
         finished = _finished(record_file, made_of, destination)
         if finished is not None:
             return finished
-        entry = _prepare(source, options, destination)
+        entry = (prepare or _prepare)(source, options, destination)
     except Exception as error:
         reason = input_error_in(error)
         if reason is None and not isinstance(error, (OSError, MemoryError)):
@@ -103,7 +111,7 @@ def _finished(record_file: Path, made_of: dict[str, Any], destination: Path) -> 
 
 
 def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict[str, Any]:
-    note = _note(source.path)
+    note = note_of(source.path)
     if note == SYNTHETIC_NOTE:
         raise InputError(f"{source.path}: is a CT predicted from radiographs, no truth to train on; leave it out")
     with warnings.catch_warnings():
@@ -114,16 +122,46 @@ def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict
     volume, target = resample(scan.volume_hu, affine, grid, centre)
     decisions = scan.record.to_list()
     del scan
-    facts, body = measure_coverage(volume, target, options.spacing)
+    scanned = {"shape": list(shape), "spacing": [float(mm) for mm in np.linalg.norm(affine[:3, :3], axis=0)]}
+    entry = write_case(source, options, destination, volume, target, scanned, note)
+    return {**entry, "kernel": KERNEL, "decisions": decisions}
+
+
+def write_case(
+    source: Source,
+    options: PrepareOptions,
+    destination: Path,
+    volume: np.ndarray,
+    affine: np.ndarray,
+    scanned: dict[str, list[Any]],
+    note: str,
+) -> dict[str, Any]:
+    """Measure a volume, take the table away unless it is to stay, and write it.
+
+    Args:
+        source: what it was made of.
+        options: how.
+        destination: folder of the cohort.
+        volume: (D, H, W) int16 HU; changed in place.
+        affine: (4, 4) voxel index to RAS in mm.
+        scanned: `shape` and `spacing` in mm of what was read.
+        note: what the NIfTI field `descrip` will say.
+
+    Returns:
+        Its entry of the manifest, without fold, kernel and decisions.
+
+    Raises:
+        InputError: where there is no body, or the file cannot be written.
+    """
+    facts, body = measure_coverage(volume, affine, options.spacing)
     if not body.any():
         raise InputError(f"{source.path}: shows nothing denser than air; give a CT of the chest")
-    removed_ml = 0.0
+    dense = int(np.count_nonzero((volume > -400) & ~body))
+    removed_ml = 0.0 if options.keep_table else round(dense * options.spacing**3 / 1000, 1)
     if not options.keep_table:
-        dense = int(np.count_nonzero((volume > -400) & ~body))
-        removed_ml = round(dense * options.spacing**3 / 1000, 1)
         volume[~body] = HU_AIR
     file = destination / CASES / f"{source.case}.nii.gz"
-    _write(file, volume, target, note)
+    _write(file, volume, affine, note)
     return {
         "case": source.case,
         "patient": source.patient,
@@ -133,21 +171,19 @@ def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict
             "kind": source.kind,
             "files": len(source.files),
             "series": source.series,
-            "shape": list(shape),
-            "spacing": [round(float(mm), 4) for mm in np.linalg.norm(affine[:3, :3], axis=0)],
+            "shape": scanned["shape"],
+            "spacing": [round(mm, 4) for mm in scanned["spacing"]],
         },
         "spacing": options.spacing,
-        "kernel": KERNEL,
         "table": "kept" if options.keep_table else "removed",
         "removed_ml": removed_ml,
         "phantom": note == PHANTOM_NOTE,
         **facts,
-        "decisions": decisions,
         "licence": options.licence,
     }
 
 
-def _note(file: Path) -> str:
+def note_of(file: Path) -> str:
     """Return which of our notes a NIfTI file holds; empty for all other files."""
     if not file.name.lower().endswith(NIFTI_SUFFIXES):
         return ""

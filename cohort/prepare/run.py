@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -97,13 +97,29 @@ def prepare_cohort(
     for outcome in tqdm(outcomes, total=len(mine), desc="CTs", unit="case"):
         if "refused" in outcome:
             refused.append((path_of[outcome["case"]], outcome["refused"]))
+    return finish_cohort(folder, path_of, refused, seed)
+
+
+def finish_cohort(
+    folder: Path, path_of: Mapping[str, str], refused: Sequence[tuple[str, str]], seed: int
+) -> PreparedCohort:
+    """Write the manifest of all cases that are finished, each image once.
+
+    Args:
+        folder: folder of the cohort.
+        path_of: case -> path of its source, of the cases of this run.
+        refused: what was refused so far, and why: (file or folder, sentence).
+        seed: seed of the split into folds.
+
+    Returns:
+        The manifest and what was refused.
+    """
     cases, copies = _without_copies(_finished(folder))
-    refused += [
+    left_out = [
         (path_of[case], f"is the same image as {of}, and is left out") for case, of in copies if case in path_of
     ]
-    if not cases:
-        return PreparedCohort(folder / MANIFEST_NAME, [], sorted(refused))
-    return PreparedCohort(write_manifest(folder, cases, seed), cases, sorted(refused))
+    manifest = write_manifest(folder, cases, seed) if cases else folder / MANIFEST_NAME
+    return PreparedCohort(manifest, cases, sorted([*refused, *left_out]))
 
 
 def plan_cohort(source: str | os.PathLike[str], destination: str | os.PathLike[str], jobs: int = 1) -> str:

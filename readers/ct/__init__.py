@@ -11,7 +11,7 @@ from .dicom import read_dicom_ct
 from .file_kind import CTKind, find_ct_kind
 from .itk import read_itk_ct
 from .nifti import read_nifti_ct
-from .scan import LOG, Scan
+from .scan import CT_LOG, Scan
 
 
 def read_ct(path: str | os.PathLike[str], files: Sequence[Path] = ()) -> Scan:
@@ -34,7 +34,7 @@ def read_ct(path: str | os.PathLike[str], files: Sequence[Path] = ()) -> Scan:
             are missing or their positions are not known.
     """
     file = Path(path)
-    record = DecisionRecord(str(path), LOG)
+    record = DecisionRecord(str(path), CT_LOG)
     if file.is_dir():
         return read_dicom_ct(file, record, files)
     kind = find_ct_kind(file)

@@ -14,7 +14,7 @@ from .checks import check_axes, check_finite
 from .field import fill_outside
 from .hounsfield import check_hu, undo_offset
 
-LOG = "x2ct.ct"
+CT_LOG = "x2ct.ct"
 """Logger of the doubts about CTs."""
 
 
