@@ -14,7 +14,7 @@ from .download import plan_download, transfer
 from .film_reference import make_reference
 from .kfold import split_into_folds
 from .phantoms import write_phantoms
-from .prepare import PrepareOptions, prepare_cohort
+from .prepare import PrepareOptions, plan_cohort, prepare_cohort
 from .public_index import PublicIndex
 from .split import FOLDS, split_cohort
 from .validate import validate_cohort
@@ -145,6 +145,7 @@ def prepare(
     part: str | None = None,
     scheduler: str | None = None,
     seed: int = 0,
+    dry_run: bool = False,
 ) -> None:
     """Prepare every chest CT below a folder for training: checked, straightened, without the table, split by patient.
 
@@ -161,7 +162,11 @@ def prepare(
         part: i/n, the part i of n (from 0), for job arrays with one destination.
         scheduler: address of a Dask scheduler, in place of processes.
         seed: seed of the split into folds.
+        dry_run: say what would be done and how long it takes, and do nothing.
     """
+    if dry_run:
+        print(plan_cohort(source, destination, jobs))
+        return
     made = prepare_cohort(
         source, destination, PrepareOptions(float(spacing), keep_table, licence), jobs, part, scheduler, seed
     )

@@ -2,4 +2,5 @@
 
 from .case import PrepareOptions as PrepareOptions
 from .run import PreparedCohort as PreparedCohort
+from .run import plan_cohort as plan_cohort
 from .run import prepare_cohort as prepare_cohort

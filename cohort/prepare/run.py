@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -23,7 +24,13 @@ from ..split import MANIFEST_NAME, folds_of
 from .case import RECORDS, PrepareOptions, Source, prepare_case
 from .sources import find_sources
 
-distributed, _ = optional_import("distributed")
+distributed, has_distributed = optional_import("distributed")
+
+SECONDS_EACH = 15
+"""Seconds that a CT takes, about, on one core (docs/data.md)."""
+
+CONNECT_S = 15
+"""Seconds after which a scheduler that does not answer is given up."""
 
 logger = logging.getLogger("x2ct.cohort")
 
@@ -115,6 +122,31 @@ def finish_cohort(
     return PreparedCohort(manifest, cases, sorted([*refused, *left_out]))
 
 
+def plan_cohort(source: str | os.PathLike[str], destination: str | os.PathLike[str], jobs: int = 1) -> str:
+    """Say what `prepare_cohort` would do, without reading a CT.
+
+    Args:
+        source: as in `prepare_cohort`.
+        destination: as in `prepare_cohort`.
+        jobs: number of processes.
+
+    Returns:
+        One sentence: the number of CTs and patients, how many CTs were made already, and about how long the rest takes.
+
+    Raises:
+        InputError: where the source does not exist.
+    """
+    found, refused = find_sources(source, exclude=Path(destination))
+    kinds = Counter(one.kind for one in found)
+    made = sum((Path(destination) / RECORDS / f"{one.case}.json").is_file() for one in found)
+    minutes = (len(found) - made) * SECONDS_EACH / max(jobs, 1) / 60
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return (
+        f"{len(found)} CTs ({listed or 'none'}) of {len({one.patient for one in found})} patients, {made} of them made "
+        f"already; {len(refused)} refused by their names; about {minutes:.0f} minutes for the rest"
+    )
+
+
 def write_manifest(folder: Path, cases: Sequence[dict[str, Any]], seed: int) -> Path:
     """Write the manifest of a cohort with folds by patient; one of the same content is left as it is.
 
@@ -173,7 +205,18 @@ def _in_processes(sources: Sequence[Source], work: Any, jobs: int) -> Iterator[d
 
 
 def _on_cluster(sources: Sequence[Source], work: Any, scheduler: str) -> Iterable[dict[str, Any]]:
-    with distributed.Client(scheduler) as client:
+    if not has_distributed:
+        raise InputError(
+            "a cluster needs the package distributed; install it (the extra cluster), or leave --scheduler out"
+        )
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_S)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{scheduler}: no Dask scheduler answers there ({' '.join(str(error).split())}); give its address, such as "
+            "tcp://host:8786"
+        ) from error
+    with client:
         futures = client.map(work, sources, pure=False, retries=3)
         for _, outcome in distributed.as_completed(futures, with_results=True):
             yield outcome

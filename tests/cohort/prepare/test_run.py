@@ -134,6 +134,13 @@ def test_impossible_arguments(source, tmp_path, given, sentence):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_scheduler_that_is_not_there(source, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("cohort.prepare.run.CONNECT_S", 1)
+    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: no Dask scheduler answers there"):
+        prepare_cohort(source, tmp_path, OPTIONS, scheduler="tcp://127.0.0.1:9")
+
+
 def test_sources_that_hold_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: holds no CT; give a folder with DICOM series, NIfTI"):
@@ -175,6 +182,18 @@ def test_a_prepared_cohort_is_split_again_and_read(whole, tmp_path):
     assert validate_cohort(elsewhere) == []
     with pytest.raises(InputError, match="was prepared, so its patients are known; leave out --patients"):
         split_cohort(whole.manifest.parent, tmp_path / "b.json", patients="list.json")
+
+
+def test_a_dry_run_says_what_would_be_done(whole, source, tmp_path):
+    done = subprocess.run(
+        [*command(source, whole.manifest.parent), "--dry_run"], cwd=ROOT, capture_output=True, text=True
+    )
+    expected = (
+        "7 CTs (1 mha, 6 nii.gz) of 7 patients, 5 of them made already; 0 refused by their names; about 0 minutes"
+    )
+    assert done.stdout.startswith(expected), done.stderr[-2000:]
+    subprocess.run([*command(source, tmp_path / "out"), "--dry_run"], cwd=ROOT, check=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_image_counts_once(source, tmp_path):
