@@ -309,7 +309,7 @@ def _stored_ct(file: Path) -> np.ndarray:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     cosines = np.abs(affine[:3, :3]).max(0) / spacing
     if cosines.min() < STRAIGHT:
-        raise InputError(f"{file}: its axes are not those of the patient; straighten it with: python -m cohort prepare")
+        raise InputError(f"{file}: its axes lean; straighten it with: python -m cohort prepare")
     volume = np.rint(axes.apply_orientation(scan.volume_hu, turn) + OFFSET).astype(np.int16)
     if volume.shape != (SIDE,) * 3 or np.abs(spacing * SIDE - CUBE).max() > 0.1:
         upwards, _ = resample_to_1mm(volume[::-1], spacing)

@@ -280,13 +280,14 @@ def planned(bucket, tmp_path):
     return module.Download("v25", tuple(made), tuple(made), 2)
 
 
-def test_a_transfer_makes_series_that_prepare_finds(bucket, planned, tmp_path):
+def test_a_transfer_makes_series_that_prepare_finds(bucket, planned, tmp_path, monkeypatch):
     root = tmp_path / "with a space"
     transfer(planned, {}, root)
     assert all(is_whole(one, root) for one in planned.series)
     for number, one in enumerate(planned.series, 1):
         got = {f"series{number}/{file.name}": file.read_bytes() for file in (root / one.folder).iterdir()}
         assert got == {key: content for key, content in bucket.objects.items() if key.startswith(f"series{number}/")}
+    monkeypatch.setattr("cohort.prepare.sources.LEAST_IMAGES", 1)  # series of two and three images
     found, refused = find_sources(root)
     assert sorted(len(source.files) for source in found) == [2, 3]
     assert not refused

@@ -185,7 +185,7 @@ def test_a_cohort_is_written(exported):
     manifest, files, refused = exported
     assert [file.parent.name for file in files] == ["phantom_0000"]
     assert "is a CT predicted from radiographs" in refused[0][1]
-    assert "its axes are not those of the patient; straighten it" in refused[1][1]
+    assert "its axes lean; straighten it" in refused[1][1]
     fold = json.loads(manifest.read_text())["cases"][0]["fold"]
     assert (files[0].parents[1] / f"{fold}.txt").read_text() == "phantom_0000\n"
     with h5py.File(files[0]) as content:
