@@ -13,14 +13,14 @@ from .model_saver import ModelSaver as ModelSaver
 from .nifti_writer import NiftiWriter as NiftiWriter
 from .polarity_check import PolarityCheck as PolarityCheck
 from .progress_bar import ProgressBar as ProgressBar
+from .records import TrainingRecords as TrainingRecords
+from .records import training_records as training_records
+from .records import translation_records as translation_records
 from .resume import Resume as Resume
 from .run_recorder import RunRecorder as RunRecorder
 from .run_recorder import describe_run as describe_run
 from .run_settings import run_settings as run_settings
 from .tensorboard_cases import TensorBoardCases as TensorBoardCases
-from .training_records import TrainingRecords as TrainingRecords
-from .training_records import training_records as training_records
-from .training_records import translation_records as translation_records
 from .translation_announcement import TranslationAnnouncement as TranslationAnnouncement
 from .translation_panels import TranslationPanels as TranslationPanels
 from .translator_saver import TranslatorSaver as TranslatorSaver

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import pydicom
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -20,6 +19,7 @@ from cohort.download import CITATION_NAME, SERIES_NAME, choose_series, is_whole,
 from cohort.prepare.sources import find_sources
 from cohort.public_index import CHEST, ELSEWHERE, FEWEST_SLICES, NOT_ACQUIRED, PublicIndex, PublicSeries
 from conventions import InputError
+from tests.readers.ct.ct_files import bare
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,6 +36,7 @@ def tables():
     """The tables of the index as pandas reads them, images alone."""
     data = pytest.importorskip("idc_index_data", reason="idc-index is not installed")
     pandas = pytest.importorskip("pandas", reason="idc-index is not installed")
+    pytest.importorskip("pyarrow", reason="pyarrow, which reads the tables, needs numpy 2", exc_type=ImportError)
     columns = ["collection_id", "analysis_result_id", "PatientID", "SeriesInstanceUID", "source_DOI", "Modality"]
     columns += ["SOPClassUID", "BodyPartExamined", "PhotometricInterpretation", "StudyDescription"]
     columns += ["SeriesDescription", "instanceCount", "license_short_name", "series_size_MB"]
@@ -265,14 +266,12 @@ def planned(bucket, tmp_path):
     made = []
     for number, count in ((1, 3), (2, 2)):
         for file in range(count):
+            made_file = bare(CTImageStorage, file, ExplicitVRLittleEndian)
+            made_file.SOPInstanceUID = f"1.2.{number}.{file}"
+            made_file.Modality, made_file.SeriesInstanceUID = "CT", f"1.2.{number}"
+            made_file.PatientID, made_file.ImageComments = f"patient {number}", "x" * (100 + file)
             path = tmp_path / "made.dcm"
-            header = pydicom.Dataset()
-            header.file_meta = pydicom.dataset.FileMetaDataset()
-            header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            header.SOPClassUID, header.SOPInstanceUID = CTImageStorage, f"1.2.{number}.{file}"
-            header.Modality, header.SeriesInstanceUID, header.PatientID = "CT", f"1.2.{number}", f"patient {number}"
-            header.ImageComments = "x" * (100 + file)
-            header.save_as(path, enforce_file_format=True)
+            made_file.save_as(path)
             bucket.objects[f"series{number}/{file}.dcm"] = path.read_bytes()
         size = sum(len(content) for key, content in bucket.objects.items() if key.startswith(f"series{number}/"))
         url = f"s3://bucket/series{number}/*"
