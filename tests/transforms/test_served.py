@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 from monai.data import MetaTensor
 
