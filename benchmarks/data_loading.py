@@ -5,7 +5,7 @@ Writes its section of docs/benchmarks.md. Run from the repository, on a quiet ma
 
 Method: An epoch brings every CT of a prepared cohort (1 mm NIfTI, from `cohort prepare`) onto the grid of the preset
 `chest`, 128^3 voxels of 2.5 mm, as (1, 128, 128, 128) float32 in HU: what comes before augmentation and ray casting.
-"anew" reads and resamples the NIfTI files. "PersistentDataset" is MONAI's cache in files, as `--cache_dir` uses it.
+"NIfTI" reads and resamples the NIfTI files. "PersistentDataset" is MONAI's cache in files, as `--cache_dir` uses it.
 "array" is an uncompressed int16 .npy file of each CT on the grid, mapped into memory and converted. "CacheDataset" is
 MONAI's cache in memory, the default. All have one thread and no workers, and take turns, round by round; the files
 lie in the disk cache of the system. The first round fills the caches and is not counted. Medians, smallest and largest
@@ -64,7 +64,7 @@ def run(data: str | None = None, cases: int = 12, rounds: int = 5, output: str =
                 epoch()
                 times[name].append(time.perf_counter() - begin)
         sizes = {
-            "anew": _mebibytes(files),
+            "NIfTI": _mebibytes(files),
             "PersistentDataset": _mebibytes((folder / "persistent").iterdir()),
             "array": _mebibytes((folder / "arrays").iterdir()),
             "CacheDataset": 0.0,
@@ -107,8 +107,13 @@ def _ways(files: list[Path], folder: Path) -> dict[str, Callable[[], None]]:
         for array in arrays:
             torch.from_numpy(np.load(array, mmap_mode="r").astype(np.float32))
 
-    anew = CacheDataset(items, transform, cache_rate=0.0, progress=False)
-    return {"anew": each(anew), "PersistentDataset": each(persistent), "array": mapped, "CacheDataset": each(cached)}
+    uncached = CacheDataset(items, transform, cache_rate=0.0, progress=False)
+    return {
+        "NIfTI": each(uncached),
+        "PersistentDataset": each(persistent),
+        "array": mapped,
+        "CacheDataset": each(cached),
+    }
 
 
 def _mebibytes(files: Any) -> float:

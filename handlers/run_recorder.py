@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -21,7 +20,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from networks import write_record
-from storage import set_aside, write_json, write_tensors
+from storage import digest_of, set_aside, write_json, write_tensors
 
 from .model_saver import ModelSaver
 
@@ -48,7 +47,7 @@ def describe_run(manifest: str | os.PathLike[str], seed: int) -> dict[str, Any]:
             "numpy": np.__version__,
         },
         "commit": _commit(),
-        "manifest_sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
+        "manifest_sha256": digest_of(path) if path.is_file() else None,
     }
 
 

@@ -6,7 +6,6 @@ A model is `NAME.pt`, a bare state dict, and `NAME.json`, its record. A generato
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from torch import nn
 
 from conventions import InputError
 from drr import Acquisition
-from storage import read_tensors, to_json, write_json
+from storage import digest_of, read_tensors, to_json, write_json
 
 from .registry import build_network, takes_any_views
 
@@ -256,7 +255,7 @@ def describe_model(checkpoint: FilePath) -> dict[str, Any]:
     if not file.is_file():
         return {}
     record = {key: value for key, value in read_record(file).items() if key not in PRIVATE_ENTRIES}
-    return {**record, "checkpoint": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return {**record, "checkpoint": file.name, "sha256": digest_of(file)}
 
 
 def _in_present_form(record: dict[str, Any]) -> dict[str, Any]:

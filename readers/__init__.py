@@ -1,7 +1,9 @@
 """Read CTs and radiographs from files, with a record of every decision."""
 
 from .ct import read_ct as read_ct
+from .ct.body import SKIN_HU as SKIN_HU
 from .ct.body import body_mask as body_mask
+from .ct.lungs import LEAST_ML as LEAST_ML
 from .ct.lungs import lung_centre as lung_centre
 from .ct.lungs import lung_mask as lung_mask
 from .ct.lungs import mask_box as mask_box

@@ -45,6 +45,8 @@ from .raycast import RayCastDRRd as RayCastDRRd
 from .served import DescribeResultd as DescribeResultd
 from .style import StyleTransfer as StyleTransfer
 from .style import StyleTransferd as StyleTransferd
+from .volume import BLUR_PER_FACTOR as BLUR_PER_FACTOR
+from .volume import COARSE_MM as COARSE_MM
 from .volume import DECISIONS as DECISIONS
 from .volume import ReadVolume as ReadVolume
 from .volume import ReadVolumed as ReadVolumed

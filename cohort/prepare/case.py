@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 
 from conventions import HU_AIR, PHANTOM_NOTE, SYNTHETIC_NOTE, InputError, input_error_in
-from readers import NIFTI_SUFFIXES, read_ct
+from readers import NIFTI_SUFFIXES, SKIN_HU, read_ct
 from storage import digest_of, write_atomically, write_json
 
 from .coverage import measure_coverage
@@ -156,7 +156,7 @@ def write_case(
     facts, body = measure_coverage(volume, affine, options.spacing)
     if not body.any():
         raise InputError(f"{source.path}: shows nothing denser than air; give a CT of the chest")
-    dense = int(np.count_nonzero((volume > -400) & ~body))
+    dense = int(np.count_nonzero((volume > SKIN_HU) & ~body))
     removed_ml = 0.0 if options.keep_table else round(dense * options.spacing**3 / 1000, 1)
     if not options.keep_table:
         volume[~body] = HU_AIR

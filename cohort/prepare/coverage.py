@@ -7,19 +7,14 @@ from typing import Any
 import numpy as np
 
 from conventions import LPS_TO_RAS
-from readers import body_mask, lung_mask, mask_box
-
-COARSE_MM = 4.0
-"""Voxel spacing at which lungs are looked for; thin slices change nothing there."""
+from readers import LEAST_ML, body_mask, lung_mask, mask_box
+from transforms import COARSE_MM
 
 CUT_SHARE = 0.1
 """Area of the lungs in the first or last slice, as a share of their largest, above which the scan cuts them."""
 
 SIDE_SHARE = 0.02
 """Share of a side of the field of view that the patient may touch and still counts as whole."""
-
-LEAST_ML = 300.0
-"""Volume of air in the body below which no lungs are recognised."""
 
 
 def measure_coverage(volume_hu: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[dict[str, Any], np.ndarray]:

@@ -9,14 +9,12 @@ from scipy import ndimage
 
 from conventions import HU_AIR, LPS_TO_RAS
 from drr import VolumeGrid
-
-BLUR_PER_FACTOR = 0.35
-"""Standard deviation of the blur against aliasing, in source voxels per factor of down-sampling."""
+from transforms import BLUR_PER_FACTOR
 
 SLAB = 32
 """Number of slices that are resampled at a time."""
 
-KERNEL = "trilinear, after a Gaussian of 0.35 source voxels per factor along axes that become coarser"
+KERNEL = f"trilinear, after a Gaussian of {BLUR_PER_FACTOR} source voxels per factor along axes that become coarser"
 """The kernel in words, for the manifest."""
 
 
