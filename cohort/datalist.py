@@ -21,7 +21,7 @@ from storage import key_of
 
 from .ready import NO_COHORT
 from .sampling import place_in_group
-from .split import FOLDS, MANIFEST_NAME
+from .split import FOLDS, MANIFEST_NAME, manifest_of
 
 logger = logging.getLogger("x2ct.cohort")
 
@@ -47,7 +47,7 @@ def load_datalist(manifest: str | os.PathLike[str] | None, fold: str) -> list[di
         raise InputError(f"unknown fold {fold!r}: choose one of {', '.join(FOLDS)}")
     if not path.exists():
         raise InputError(f"{path}: there is no such cohort; make one with: python -m cohort split FOLDER_OF_CTS")
-    path = path / MANIFEST_NAME if path.is_dir() else path
+    path = manifest_of(path)
     if not path.is_file():
         raise InputError(
             f"{path.parent}: holds no {MANIFEST_NAME}; write it with: python -m cohort split {path.parent}"

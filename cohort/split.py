@@ -24,6 +24,11 @@ MANIFEST_NAME = "manifest.json"
 _LIDC = re.compile(r"(lidc-idri-\d{4})\.")
 
 
+def manifest_of(path: str | os.PathLike[str]) -> Path:
+    """Return the manifest that is meant: the file itself, or the one in a folder."""
+    return Path(path) / MANIFEST_NAME if Path(path).is_dir() else Path(path)
+
+
 def patient_of(file_name: str) -> str:
     """Return the patient whom the name of a CT file identifies, in lower case.
 

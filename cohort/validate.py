@@ -16,7 +16,7 @@ from tqdm import tqdm
 from conventions import InputError
 from storage import digest_of
 
-from .split import FOLDS, MANIFEST_NAME
+from .split import FOLDS, manifest_of
 
 
 def validate_cohort(manifest: str | os.PathLike[str]) -> list[str]:
@@ -33,8 +33,7 @@ def validate_cohort(manifest: str | os.PathLike[str]) -> list[str]:
     Raises:
         InputError: where there is no manifest.
     """
-    path = Path(manifest)
-    path = path / MANIFEST_NAME if path.is_dir() else path
+    path = manifest_of(manifest)
     try:
         cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -35,7 +35,7 @@ from .datalist import read_cases
 from .prepare import PreparedCohort, PrepareOptions
 from .prepare.case import CASES, Source, note_of, prepare_case, write_case
 from .prepare.run import finish_cohort
-from .split import FOLDS, MANIFEST_NAME, patient_of
+from .split import FOLDS, manifest_of, patient_of
 from .x2ct_protocol import CUBE, OFFSET, RADIOGRAPH_MAX, crop_to_cube, resample_to_1mm
 
 h5py, has_h5py = optional_import("h5py")
@@ -134,8 +134,7 @@ def cohort_to_hdf5(
     _need_h5py()
     folder = Path(destination)
     check_run("cpu", [folder])
-    manifest = Path(cohort)
-    manifest = manifest / MANIFEST_NAME if manifest.is_dir() else manifest
+    manifest = manifest_of(cohort)
     files: list[Path] = []
     refused: list[tuple[str, str]] = []
     listed: dict[str, list[str]] = {fold: [] for fold in FOLDS}
