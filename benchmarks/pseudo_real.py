@@ -5,28 +5,30 @@ Writes its section of docs/benchmarks.md. Run from the repository, with a traine
         [--cyclegan real_to_drr.pt] [--fastcut OTHER/real_to_drr.pt]
 
 Method: Each CT of the test and validation folds, or of one of them, is rendered three times as a pair of films, with
-different settings: geometry off the preset's (SDD up to 60 mm, rotation up to 3 degrees, tilt up to 2, shift up to 8
-mm). Before the logarithm, scatter is added that is 30 to 40 % of the radiation behind the patient, a third of it spread
-by a Gaussian with a sigma of 0.06 of the height and the rest by one of 0.3, and the photons are counted, 100,000 in an
-open pixel. The film's curve has a long toe and a short shoulder: 1 - exp(-exp(slope (p - steepest))) of the line
-integral p, with a slope of 1.1 to 1.4 and steepest at 2.6 to 3.2. It is sharpened with a narrow mask (0.01 of the
-height, strength 1.5), stretched between its 0.5 and 99.5 percentiles as films are read, and black beyond the film on
-two sides (5 to 15 % of each), with an L in a corner. `RandFilm` draws none of these looks: its logistic and gamma
+different settings. Before the logarithm, scatter is added that is 30 to 40 % of the radiation behind the patient, a
+third of it spread by a Gaussian with a sigma of 0.06 of the height and the rest by one of 0.3, and the photons are
+counted, 100,000 in an open pixel. The film's curve has a long toe and a short shoulder: 1 - exp(-exp(slope (p -
+steepest))) of the line integral p, with a slope of 1.1 to 1.4 and steepest at 2.6 to 3.2. It is sharpened with a narrow
+mask (0.01 of the height, strength 1.5), stretched between its 0.5 and 99.5 percentiles as films are read, and black
+beyond the film on two sides (5 to 15 % of each), with an L in a corner. `RandFilm` draws none of these looks: its
 curves stay more than 0.04 away from each of these somewhere, it scatters with one Gaussian, its mask is 0.03 wide with
 a strength of 1 at most, its marks are random squares. The share of scatter, the noise and the borders are such as it
-draws, and apart from the SDD the geometry varies no more than in film_randomised.json: the randomised model has seen
-such geometry, the other at most that of augmented.json. The films cover the detector of the model's geometry and are
-not moved, so that the truth is the CT on the model's grid, and the figures measure the look and small errors of
-geometry alone; "Field of view" measures the position. They have 128 pixels per side, are rendered from the CT at 128^3,
-translated at this size, and then resized to what the model reads. The learned translators were trained on real films
-and on the CTs of the training fold, never on films of this kind. "Own" radiographs are DRRs as in the model's training,
-the best case. Figures are means over the CTs of the means over their films; in brackets the 95 % interval of 2000
-bootstrap samples of the CTs; "gain" is the difference from the same films without a translator, CT by CT. "Updated"
-volumes were made to agree with the films by the consistency update with `monotone` tones, within the films' fields and
-in the preset's geometry, from which the films' is off; own radiographs with their given tones. The peak of PSNR is the
-width of the HU window, SSIM is 3-D, MAE is in HU. The mean training volume is the prediction of a model that ignores
-its input. A model that has seen a patient of the test fold is refused; the validation fold has selected the weights of
-each model.
+draws.
+
+These films lie in the preset's geometry, so that they measure the look alone. "Off" films have the same looks in a
+geometry that nobody states: SDD up to 60 mm off the preset's, rotation up to 3 degrees, tilt up to 2, shift up to 8 mm.
+The randomised model has seen such geometry, apart from the SDD; the other at most that of augmented.json. All films
+cover the detector of the model's geometry and are not moved, so that the truth is the CT on the model's grid; "Field of
+view" measures the position. They have 128 pixels per side, are rendered from the CT at 128^3, translated at this size,
+and then resized to what the model reads. The learned translators were trained on real films and on the CTs of the
+training fold, never on films of this kind. "Own" radiographs are DRRs as in the model's training, the best case.
+
+Figures are means over the CTs of the means over their films; in brackets the 95 % interval of 2000 bootstrap samples of
+the CTs; "gain" is the difference from the same films without a translator, CT by CT. "Updated" volumes were made to
+agree with the films by the consistency update with `monotone` tones, within the films' fields and in the preset's
+geometry; own radiographs with their given tones. The peak of PSNR is the width of the HU window, SSIM is 3-D, MAE is in
+HU. The mean training volume is the prediction of a model that ignores its input. A model that has seen a patient of the
+test fold is refused; the validation fold has selected the weights of each model.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ STYLES = ("none", "histogram")
 KNOWN_DAMPING = 0.1
 """Damping of the update where tones and geometry are known, its default for DRRs."""
 
-DAMPINGS = (0.1, 0.3, 1.0)
+DAMPINGS = (0.3, 1.0)
 """Dampings of the update on films; 1 is its default for them."""
 
 FILM_SIDE = 128
@@ -87,6 +89,12 @@ FILM_SIDE = 128
 
 PICTURE = Path("images") / "pseudo_real.png"
 """Picture of the section, from the folder of the page."""
+
+PLAIN, RANDOMISED = "trained on own radiographs", "trained with film_randomised.json"
+"""Names of the models in the table."""
+
+OWN, PSEUDO_REAL, UPDATED = "own radiographs", "pseudo-real", ", updated"
+"""What they are shown, and what follows."""
 
 Translator = tuple[Any, Mapping[str, Any]]
 """Network and record of a translator, as `networks.load` returns them."""
@@ -109,7 +117,7 @@ class Model:
         self.network, record = load(checkpoint, expect, held_out=held_out)
         if not {"acquisition", "hu_window"} <= set(record):
             raise InputError(f"{checkpoint}: makes no volume; give a model that training wrote")
-        self.acquisition = Acquisition.from_record(record["acquisition"])
+        self.acquisition: Acquisition = Acquisition.from_record(record["acquisition"])
         self.window: tuple[float, float] = tuple(record["hu_window"])
 
     @property
@@ -146,13 +154,16 @@ def own_radiographs(volume_hu: torch.Tensor, model: Model) -> np.ndarray:
     return RayCastDRR(model.acquisition)(volume_hu).as_tensor().numpy()
 
 
-def pseudo_real(volume_hu: torch.Tensor, acquisition: Acquisition, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def pseudo_real(
+    volume_hu: torch.Tensor, acquisition: Acquisition, seed: int, off: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Render simulated films as the docstring of this module describes them.
 
     Args:
         volume_hu: (1, D, H, W) on the grid of the acquisition.
         acquisition: `Model.films`.
         seed: seed of everything random.
+        off: whether the geometry is off that of the acquisition.
 
     Returns:
         The films, (views, rows, columns) in [0, 1], and their fields, bool: false beyond the film. As on real films,
@@ -161,7 +172,8 @@ def pseudo_real(volume_hu: torch.Tensor, acquisition: Acquisition, seed: int) ->
     rng = np.random.default_rng(seed)
     views = geometry_tensor(acquisition.views, torch.float64)
     amounts = {"sdd": 60, "angle": 3, "tilt": 2, "shift_columns": 8, "shift_rows": 8}
-    moves = {name: torch.from_numpy(rng.uniform(-a, a, views.shape[:2])) for name, a in amounts.items()}
+    drawn = {name: rng.uniform(-a, a, views.shape[:2]) for name, a in amounts.items()}
+    moves = {name: torch.from_numpy(values * off) for name, values in drawn.items()}
     line_integrals = project(
         hu_to_mu(volume_hu[None], acquisition.curve),
         acquisition.grid,
@@ -232,39 +244,76 @@ def evaluate(
         Row of the table -> (CTs, metrics and the gain in dB over "none").
     """
     rows: dict[str, list[list[float]]] = {}
-    nothing = [float("nan")]
     model = next(iter(models.values()))
     for number, (volume, fine) in enumerate(volumes):
         truth = hu_to_unit(volume[None], model.window)
         if mean is not None:
-            rows.setdefault("mean training volume", []).append(measures(mean[None], truth, model.window) + nothing)
-        made = [pseudo_real(fine, model.films, seed=1000 * number + i) for i in range(repeats)]
-        films, fields = [film for film, _ in made], [_field(field, model) for _, field in made]
-        shown = {style: translate(films, style, translator, model) for style, translator in translators.items()}
+            _add(rows, "mean training volume", measures(mean[None], truth, model.window))
+        seeds = [1000 * number + i for i in range(repeats)]
+        straight, off = ([pseudo_real(fine, model.films, seed, off) for seed in seeds] for off in (False, True))
         for name, each in models.items():
             image = own_radiographs(volume, each)
             predicted = each.predict(image)
             own = measures(predicted, truth, each.window)
-            rows.setdefault(f"{name}, own radiographs", []).append(own + nothing)
+            _add(rows, f"{name}, {OWN}", own)
             updated = measures(each.update(predicted, image, None, KNOWN_DAMPING), truth, each.window)
-            gain = [updated[0] - own[0]]
-            rows.setdefault(f"{name}, own radiographs, updated", []).append(updated + gain)
-            found = {
-                style: np.mean([measures(each.predict(image), truth, each.window) for image in images], 0)
-                for style, images in shown.items()
-            }
-            for damping in DAMPINGS:
-                volumes_updated = [
-                    each.update(each.predict(image), image, field, damping)
-                    for image, field in zip(shown["none"], fields, strict=True)
-                ]
-                found[f"none, updated, damping {damping:g}"] = np.mean(
-                    [measures(updated, truth, each.window) for updated in volumes_updated], 0
-                )
-            for style, figures in found.items():
-                gain = figures[0] - found["none"][0] if style != "none" else nothing[0]
-                rows.setdefault(f"{name}, pseudo-real, {style}", []).append([*figures.tolist(), gain])
+            _add(rows, f"{name}, {OWN}{UPDATED}", updated, own)
+            for kind, made in ((PSEUDO_REAL, straight), (f"{PSEUDO_REAL} off", off)):
+                _measure_films(rows, f"{name}, {kind}", each, made, truth, translators if kind == PSEUDO_REAL else {})
     return {name: np.array(values) for name, values in rows.items()}
+
+
+def _measure_films(
+    rows: dict[str, list[list[float]]],
+    name: str,
+    model: Model,
+    made: Sequence[tuple[np.ndarray, np.ndarray]],
+    truth: torch.Tensor,
+    translators: Mapping[str, Translator | None],
+) -> None:
+    """Measure a model on the films of a CT: as they are, updated, and translated."""
+
+    def mean_of(volumes: Sequence[torch.Tensor]) -> list[float]:
+        found: list[float] = np.mean([measures(volume, truth, model.window) for volume in volumes], 0).tolist()
+        return found
+
+    films = [film for film, _ in made]
+    shown = translate(films, "none", None, model)
+    predicted = [model.predict(image) for image in shown]
+    plain = mean_of(predicted)
+    _add(rows, f"{name}, none", plain)
+    fields = [_field(field, model) for _, field in made]
+    for damping in DAMPINGS:
+        updated = [model.update(*each, damping) for each in zip(predicted, shown, fields, strict=True)]
+        _add(rows, f"{name}, none{UPDATED}, damping {damping:g}", mean_of(updated), plain)
+    for style, translator in translators.items():
+        if style != "none":
+            images = translate(films, style, translator, model)
+            _add(rows, f"{name}, {style}", mean_of([model.predict(image) for image in images]), plain)
+
+
+def _add(
+    rows: dict[str, list[list[float]]], name: str, figures: Sequence[float], before: Sequence[float] | None = None
+) -> None:
+    """Add the figures of a CT to a row of the table, with the gain in dB over others."""
+    gain = float("nan") if before is None else figures[0] - before[0]
+    rows.setdefault(name, []).append([*figures, gain])
+
+
+def summary(rows: Mapping[str, np.ndarray]) -> str:
+    """Say in a sentence how much of what the look costs training on random films brings back, and what it costs."""
+    found = {}
+    for name, best in ((PLAIN, "none"), (RANDOMISED, f"none{UPDATED}, damping {DAMPINGS[-1]:g}")):
+        found[name] = [rows[f"{name}, {kind}"][:, 0] for kind in (OWN, f"{PSEUDO_REAL}, {best}")]
+    (own, film), (own_random, film_random) = found[PLAIN], found[RANDOMISED]
+    cost, back, loss = own - film, film_random - film, own - own_random
+    low, high = interval(back)
+    share = back.mean() / cost.mean()
+    return (
+        f"The look of films costs the model of plain radiographs {cost.mean():.2f} dB. Training on random films and "
+        f"the update bring back {back.mean():.2f} ({low:.2f} to {high:.2f}), {100 * share:.0f} %, and such training "
+        f"costs {loss.mean():.2f} ({' to '.join(f'{end:.2f}' for end in interval(loss))}) on plain radiographs."
+    )
 
 
 def translate(films: Sequence[np.ndarray], style: str, translator: Translator | None, model: Model) -> list[np.ndarray]:
@@ -323,10 +372,10 @@ def run(
     """
     chosen = check_names(folds, FOLDS)
     test, validation = (load_datalist(manifest, fold) if fold in chosen else [] for fold in FOLDS)
-    models = {"trained on own radiographs": Model(checkpoint, patient_keys([test]))}
-    first = models["trained on own radiographs"]
+    models = {PLAIN: Model(checkpoint, patient_keys([test]))}
+    first = models[PLAIN]
     if randomised:
-        models["trained with film_randomised.json"] = Model(randomised, patient_keys([test]), like=first)
+        models[RANDOMISED] = Model(randomised, patient_keys([test]), like=first)
     learned = {"cyclegan": cyclegan, "fastcut": fastcut}
     seen_by_none = patient_keys([test, validation])
     translators: dict[str, Translator | None] = dict.fromkeys(STYLES)
@@ -346,7 +395,14 @@ def run(
     draw_radiographs(Path(output).parent / PICTURE, np.concatenate(list(shown.values())), names, letters)
     assert __doc__ is not None
     lines = ["Written by `python -m benchmarks.pseudo_real`.", "", __doc__.partition("Method: ")[2]]
-    lines += [f"{len(items)} CTs, {repeats} films of each.", "", *table(rows), "", f"![Radiographs]({PICTURE})"]
+    lines += [
+        f"{len(items)} CTs, {repeats} films of each.",
+        "",
+        *table(rows),
+        "",
+        *([summary(rows), ""] if randomised else []),
+        f"![Radiographs]({PICTURE})",
+    ]
     replace_section(output, TITLE, lines)
     print("\n".join(table(rows)))
 

@@ -10,6 +10,8 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable, Transform
+from numpy.polynomial.chebyshev import chebval
+from scipy.integrate import cumulative_trapezoid
 from scipy.ndimage import gaussian_filter
 
 from conventions import InputError, Keys
@@ -30,8 +32,11 @@ SHARPENED = 0.03
 Amount = float | Sequence[float]
 """Range (low, high) that an amount is drawn from; a number alone is the range from 0."""
 
-TONES = ("logistic", "gamma")
+TONES = ("logistic", "gamma", "free")
 """Kinds of tone curve."""
+
+BENDS = (2.0, 2.0, 1.0)
+"""Weights of the Chebyshev polynomials T1, T2 and T3 in the logarithm of a free curve's slope."""
 
 
 class RandFilm(Randomizable, Transform):
@@ -52,9 +57,11 @@ class RandFilm(Randomizable, Transform):
         scatter_width: sigma of the scattered radiation, in heights of the film.
         noise: noise of the open beam as a share of its radiation: 0.007 stands for 20,000 photons per pixel.
         blur: sigma of the blur in pixels.
-        slope: slope of a logistic curve over the line integral, the contrast; every second tone curve is logistic.
+        slope: slope of a logistic curve over the line integral, the contrast; a third of the tone curves are logistic.
         centre: line integral that such a curve shows as middle grey.
-        gamma: exponent of the other tone curves.
+        gamma: exponent of another third.
+        bend: strength of the rest, which are free: the logarithm of the slope is a random cubic of the line integral,
+            so that toe, shoulder, and contrast in lungs and mediastinum vary by themselves.
         sharpening: strength of the unsharp mask.
         border: width of the black on each side, in heights or widths of the film; every second side has none. At least
             half of what attenuates stays on the film.
@@ -67,7 +74,7 @@ class RandFilm(Randomizable, Transform):
     def __init__(
         self,
         film_style: str = "linear",
-        plain: float = 0.15,
+        plain: float = 0.4,
         prob: float = 0.6,
         scatter: Amount = (0.0, 0.5),
         scatter_width: Amount = (0.12, 0.35),
@@ -76,6 +83,7 @@ class RandFilm(Randomizable, Transform):
         slope: Amount = (0.4, 1.6),
         centre: Amount = (2.0, 4.0),
         gamma: Amount = (0.7, 1.5),
+        bend: Amount = 1.5,
         sharpening: Amount = 1.0,
         border: Amount = 0.25,
         marker: Amount = 0.06,
@@ -97,6 +105,7 @@ class RandFilm(Randomizable, Transform):
             "slope": _range("slope", slope),
             "centre": _range("centre", centre),
             "gamma": _range("gamma", gamma),
+            "bend": _range("bend", bend),
             "sharpening": _range("sharpening", sharpening),
             "border": _range("border", border, 0.45),
             "marker": _range("marker", marker, 0.5),
@@ -115,6 +124,7 @@ class RandFilm(Randomizable, Transform):
             drawn[effect] *= self.R.random_sample() < self.prob
         tone, bordered = self.R.random_sample(2) < self.prob
         drawn["tone"] = TONES[self.R.randint(len(TONES))] if tone else None
+        drawn["cubic"] = self.R.uniform(-1, 1, 3)
         drawn["sides"] = self.R.uniform(*self.amounts["border"], 4) * (self.R.random_sample(4) < 0.5) * bordered
         drawn["seed"] = self.R.randint(2**31)
         drawn["corner"] = self.R.uniform(0, 1, 2)
@@ -180,7 +190,16 @@ def _tone(density: np.ndarray, drawn: Mapping[str, Any]) -> np.ndarray:
     """Apply a characteristic curve, which rises everywhere."""
     if drawn["tone"] == "logistic":
         return np.asarray(1 / (1 + np.exp(-drawn["slope"] * (density - drawn["centre"]))))
-    return density ** drawn["gamma"] if drawn["tone"] == "gamma" else density
+    if drawn["tone"] == "gamma":
+        return np.asarray(density ** drawn["gamma"])
+    return _free_curve(density, drawn["bend"] * drawn["cubic"]) if drawn["tone"] == "free" else density
+
+
+def _free_curve(density: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """Apply a curve whose logarithmic slope is a cubic over the range of the densities."""
+    knots = np.linspace(0, density.max(), 65)
+    log_slope = chebval(np.linspace(-1, 1, 65), [0, *(coefficients * BENDS)])
+    return np.interp(density, knots, cumulative_trapezoid(np.exp(log_slope), knots, initial=0))
 
 
 def _opening(attenuation: np.ndarray, sides: np.ndarray) -> tuple[slice, slice]:

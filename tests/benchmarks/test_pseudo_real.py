@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -51,19 +52,20 @@ def test_the_section_has_every_row_and_the_ceiling_is_the_direct_evaluation(coho
     translator = leave(tmp_path / "to_drr.pt", network, CHEST.replace(detector_shape=128), **said)
     options = {"cyclegan": str(translator), "repeats": 1, "output": str(page)}
     pseudo_real.run(str(checkpoint), str(cohort), str(checkpoint), **options)
-    rows = [
-        line
-        for line in page.read_text().splitlines()
-        if (line.startswith("| ") and "own" in line) or "pseudo-real, " in line
-    ]
-    assert len(rows) == 16
-    assert [row.count("cyclegan") for row in rows] == [0, 0, 0, 0, 1, 0, 0, 0] * 2
-    assert [row.count("updated") for row in rows] == [0, 1, 0, 0, 0, 1, 1, 1] * 2
-    own, _, none, histogram = (row.split("|") for row in rows[:4])
+    rows = [line for line in page.read_text().splitlines() if line.startswith("| trained")]
+    assert len(rows) == 20
+    assert [row.count("cyclegan") for row in rows] == [0, 0, 0, 0, 0, 0, 1, 0, 0, 0] * 2
+    assert [row.count("updated") for row in rows] == [0, 1, 0, 1, 1, 0, 0, 0, 1, 1] * 2
+    assert [row.count("pseudo-real off") for row in rows] == [0, 0, 0, 0, 0, 0, 0, 1, 1, 1] * 2
+    cells = [row.split("|") for row in rows]
+    own, none, histogram = cells[0], cells[2], cells[5]
     assert own[-2].strip() == none[-2].strip() == ""
-    assert float(histogram[-2].split()[0]) == pytest.approx(
-        float(histogram[2].split()[0]) - float(none[2].split()[0]), abs=0.02
-    )
+    value = {row: float(cells[row][2].split()[0]) for row in (0, 2, 5, 10, 14)}
+    assert float(histogram[-2].split()[0]) == pytest.approx(value[5] - value[2], abs=0.02)
+    sentence = " ".join(page.read_text().split())
+    said = re.search(r"plain radiographs (\S+) dB\. .* bring back (\S+) .* training costs (\S+) ", sentence)
+    expected = [value[0] - value[2], value[14] - value[2], 0.0]
+    assert [float(number) for number in said.groups()] == pytest.approx(expected, abs=0.02)
     assert "nan" not in page.read_text()
     assert (tmp_path / "images" / "pseudo_real.png").exists()
     model = pseudo_real.Model(str(checkpoint))

@@ -13,7 +13,7 @@ from tests.film_phantom import GRID, phantom
 from transforms import RandFilm, RandFilmd
 
 NOTHING = dict.fromkeys(("scatter", "noise", "blur", "sharpening", "border", "marker"), 0.0)
-NO_TONE = {"slope": (0.01, 0.01), "centre": (3.0, 3.0), "gamma": (1.0, 1.0)}
+NO_TONE = {"slope": (0.01, 0.01), "centre": (3.0, 3.0), "gamma": (1.0, 1.0), "bend": 0.0}
 """Curves that are straight to 1e-4."""
 
 
@@ -126,16 +126,31 @@ def test_tone_curves_keep_the_order(seed):
 
 
 def test_the_curves_are_the_ones_that_are_named():
+    """A free curve that is not bent is straight."""
     ramp = torch.linspace(0, 0.99, 4096).reshape(1, 64, 64)
     p = 8 * ramp[0].double().numpy()
-    expected = {"logistic": 1 / (1 + np.exp(-0.7 * (p - 2.5))), "gamma": p**1.4}
+    expected = {"logistic": 1 / (1 + np.exp(-0.7 * (p - 2.5))), "gamma": p**1.4, "free": p}
     met = set()
-    for seed in range(8):
-        film = changed(ramp, seed, slope=(0.7, 0.7), centre=(2.5, 2.5), gamma=(1.4, 1.4)).numpy()[0]
+    for seed in range(12):
+        film = changed(ramp, seed, slope=(0.7, 0.7), centre=(2.5, 2.5), gamma=(1.4, 1.4), bend=0.0).numpy()[0]
         near = {name: np.abs(film - stretched(curve)).max() for name, curve in expected.items()}
         met.add(min(near, key=near.get))
         assert min(near.values()) < 1e-5
     assert met == set(expected)
+
+
+def test_the_logarithm_of_a_free_curves_slope_is_a_cubic():
+    ramp = torch.linspace(0, 0.99, 2048).reshape(1, 32, 64)
+    bent = 0
+    for seed in range(12):
+        options = {"slope": (0.01, 0.01), "gamma": (1.0, 1.0), "bend": (0.8, 0.8)}
+        film = changed(ramp, seed, **options).numpy().ravel().astype(np.float64)
+        inner = film[32:-32].reshape(-1, 32).mean(1)
+        log_slope, place = np.log(np.diff(inner)), np.linspace(-1, 1, len(inner) - 1)
+        cubic = np.polynomial.Polynomial.fit(place, log_slope, 3)
+        assert np.abs(cubic(place) - log_slope).max() < 0.03
+        bent += np.ptp(log_slope) > 0.5
+    assert bent >= 2
 
 
 def test_noise_is_that_of_the_photons_that_arrive():
