@@ -149,7 +149,8 @@ def prepare(
 ) -> None:
     """Prepare every chest CT below a folder for training: checked, straightened, without the table, split by patient.
 
-    A run that was interrupted goes on where it was. Ends with 3 where CTs were refused; the table at the end says why.
+    Radiographs (DICOM) of the same patients are read, checked, and listed with the CTs. A run that was interrupted goes
+    on where it was. Ends with 3 where something was refused; the table at the end says why.
 
     Args:
         source: folder with DICOM series, NIfTI, MHA, MHD and NRRD files in any mixture, a pattern with *, or a text
@@ -173,7 +174,11 @@ def prepare(
     doubted = [case for case in made.cases if any(one["kind"] == "doubt" for one in case["decisions"])]
     if made.cases:
         page = write_cohort_page(made.manifest, made.refused)
-        print(f"{made.manifest}: {len(made.cases)} CTs, {len(doubted)} of them with doubts; look at {page}")
+        films = {film["film"] for case in made.cases for film in case.get("films", [])}
+        with_films = f" and {len(films)} films of the same patients" if films else ""
+        print(f"{made.manifest}: {len(made.cases)} CTs, {len(doubted)} of them with doubts{with_films}; look at {page}")
+    if made.films_left_out:
+        print(f"{made.films_left_out} films of patients without a CT here are left out")
     _end(made.refused)
 
 

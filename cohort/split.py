@@ -258,9 +258,21 @@ def with_folds(
         fold: patient -> fold.
     """
     return [
-        {**entry, "ct": _place(root / entry["ct"], manifest.parent), "fold": fold[entry["patient"]]}
+        {
+            **entry,
+            "ct": _place(root / entry["ct"], manifest.parent),
+            **_placed_films(root, manifest, entry),
+            "fold": fold[entry["patient"]],
+        }
         for entry in entries
     ]
+
+
+def _placed_films(root: Path, manifest: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the films of an entry, where it has some, relative to the manifest."""
+    if "films" not in entry:
+        return {}
+    return {"films": [{**film, "film": _place(root / film["film"], manifest.parent)} for film in entry["films"]]}
 
 
 def _prepared(root: Path) -> list[dict[str, Any]] | None:

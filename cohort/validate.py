@@ -27,8 +27,8 @@ def validate_cohort(manifest: str | os.PathLike[str]) -> list[str]:
 
     Returns:
         What is wrong, one sentence each; empty where nothing is. Checked are: each CT is there, is readable, has the
-        SHA-256 and the shape that the manifest states; no patient, no series and no identical image lies in two folds,
-        whatever it is named.
+        SHA-256 and the shape that the manifest states; each film is there and has its SHA-256; no patient, no series,
+        no identical image and no identical film lies in two folds, whatever it is named.
 
     Raises:
         InputError: where there is no manifest.
@@ -39,16 +39,18 @@ def validate_cohort(manifest: str | os.PathLike[str]) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no manifest ({error!r}); write one with: python -m cohort split") from error
     wrong: list[str] = []
-    same: dict[str, dict[str, set[str]]] = {name: defaultdict(set) for name in ("patient", "series", "image")}
+    same: dict[str, dict[str, set[str]]] = {name: defaultdict(set) for name in ("patient", "series", "image", "film")}
     example: dict[tuple[str, str], str] = {}
     for case in tqdm(cases, desc="checking", unit="case"):
         name, fold = case["case"], case["fold"]
         if fold not in FOLDS:
             wrong.append(f"{name}: is in fold {fold!r}, which is none of {', '.join(FOLDS)}")
-        shared = {"patient": case["patient"], "series": case.get("source", {}).get("series", "")}
-        fault, shared["image"] = _check_file(path.parent / case["ct"], case)
-        wrong += [f"{name}: {fault}"] if fault else []
-        for kind, key in shared.items():
+        fault, image = _check_file(path.parent / case["ct"], case)
+        films = case.get("films", [])
+        faults = [fault, *(_check_film(path.parent / film["film"], film) for film in films)]
+        wrong += [f"{name}: {fault}" for fault in faults if fault]
+        shared = [("patient", case["patient"]), ("series", case.get("source", {}).get("series", "")), ("image", image)]
+        for kind, key in [*shared, *(("film", film["sha256"]) for film in films)]:
             if key:
                 same[kind][key].add(fold)
                 example.setdefault((kind, key), name)
@@ -57,6 +59,13 @@ def validate_cohort(manifest: str | os.PathLike[str]) -> list[str]:
             if len(folds) > 1:
                 wrong.append(f"{example[kind, key]}: its {kind} is in several folds: {', '.join(sorted(folds))}")
     return wrong
+
+
+def _check_film(file: Path, film: dict[str, Any]) -> str:
+    """Return what is wrong with a film, empty where nothing is."""
+    if not file.is_file():
+        return f"{file} does not exist"
+    return "" if digest_of(file) == film["sha256"] else f"{file} is not the film that was prepared (SHA-256)"
 
 
 def _check_file(file: Path, case: dict[str, Any]) -> tuple[str, str]:

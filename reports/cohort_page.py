@@ -1,4 +1,4 @@
-"""Show a prepared cohort on one page: a row for each CT, with its radiographs, its planes, and what was noticed."""
+"""Show a prepared cohort on one page: a row for each CT, with its DRRs, planes and films, and what was noticed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from conventions import InputError
+from conventions import InputError, View
 from drr import Acquisition, VolumeGrid
+from readers import ReadOptions, read_films
 from storage import key_of, write_atomically
 from transforms import RayCastDRR, ReadVolume, ResampleToGrid
 
@@ -25,6 +26,9 @@ SHOWN = Acquisition(
     geometry="chest", curve="water", film_style="linear", anchor="centre", grid=VolumeGrid(80, 5.0), detector_shape=128
 )
 """How a CT is shown: in a cube of 400 mm around the centre of the scan."""
+
+MOST_FILMS = 5
+"""Number of films of a CT that are shown."""
 
 THUMBNAILS = "thumbnails"
 """Folder of the pictures in a cohort."""
@@ -82,9 +86,13 @@ def write_cohort_page(
 
 
 def _row(folder: Path, case: Mapping[str, Any]) -> str:
-    picture = base64.b64encode(_thumbnail(folder, case).read_bytes()).decode()
+    films = case.get("films", [])
+    pictures = [(_thumbnail(folder, case), "PA and lateral DRR, axial, coronal and sagittal plane")]
+    if films:
+        pictures.append((_film_thumbnail(folder, case["case"], films[:MOST_FILMS]), "films of the same patient"))
     flags = [f"{part} cut" for part in case["cut"]] + ["phantom"] * bool(case["phantom"])
-    doubts = [one for one in case["decisions"] if one["kind"] == "doubt"]
+    doubts = _doubts(case["decisions"])
+    doubts += [f"{film['view']} film, {doubt}" for film in films for doubt in _doubts(film["decisions"])]
     source = case["source"]
     size = " x ".join(map(str, source["shape"]))
     steps = " x ".join(f"{mm:g}" for mm in source["spacing"])
@@ -96,10 +104,19 @@ def _row(folder: Path, case: Mapping[str, Any]) -> str:
     return (
         f"<tr><td><b>{html.escape(case['case'])}</b><br><small>{html.escape(case['fold'])}</small>"
         f"<p>{''.join(f'<span class=flag>{html.escape(flag)}</span>' for flag in flags)}</p><small>{facts}</small>"
-        + "".join(f"<p class=doubt>{html.escape(one['subject'])}: {html.escape(one['text'])}</p>" for one in doubts)
-        + f'<td><img alt="{html.escape(case["case"])}: PA and lateral DRR, axial, coronal and sagittal plane" '
-        f'src="data:image/png;base64,{picture}"></tr>'
+        + "".join(f"<p class=doubt>{html.escape(doubt)}</p>" for doubt in doubts)
+        + "<td>"
+        + "".join(
+            f'<img alt="{html.escape(case["case"])}: {what}" '
+            f'src="data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}">'
+            for file, what in pictures
+        )
+        + "</tr>"
     )
+
+
+def _doubts(decisions: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"{one['subject']}: {one['text']}" for one in decisions if one["kind"] == "doubt"]
 
 
 def _thumbnail(folder: Path, case: Mapping[str, Any]) -> Path:
@@ -108,6 +125,24 @@ def _thumbnail(folder: Path, case: Mapping[str, Any]) -> Path:
     if not file.is_file():
         volume_hu = ResampleToGrid(SHOWN)(ReadVolume()(folder / case["ct"]))
         save_figure(_figure(volume_hu.numpy()[0], RayCastDRR(SHOWN)(volume_hu).numpy()), file)
+    return file
+
+
+def _film_thumbnail(folder: Path, case: str, films: Sequence[Mapping[str, Any]]) -> Path:
+    """Draw the films of a case, unless they were drawn already."""
+    key = key_of("".join(f"{film['sha256']}{film['days']}" for film in films))
+    file = folder / THUMBNAILS / f"{case}_films_{key[:8]}.png"
+    if not file.is_file():
+        figure = Figure(figsize=(10, 2.15), dpi=100, layout="constrained")
+        for axes, film in zip(np.ravel(figure.subplots(1, MOST_FILMS)), [*films, *[None] * MOST_FILMS], strict=False):
+            axes.set_axis_off()
+            if film is not None:
+                view = View(film["view"])
+                pixels = read_films(folder / film["film"], [view], ReadOptions(), log=None)[0].pixels
+                apart = "days unknown" if film["days"] is None else f"{film['days']:+d} days"
+                title = f"{'PA' if view is View.PA else 'lateral'} film, {apart}"
+                draw_picture(axes, pixels, title, ("", "", "", ""), cmap="gray", vmin=0, vmax=1)
+        save_figure(figure, file)
     return file
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,18 +11,19 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from conventions import HU_AIR, PHANTOM_NOTE, SYNTHETIC_NOTE, InputError, input_error_in
+from conventions import HU_AIR, PHANTOM_NOTE, SYNTHETIC_NOTE, InputError
 from readers import NIFTI_SUFFIXES, SKIN_HU, read_ct
-from storage import digest_of, write_atomically, write_json
+from storage import digest_of, write_atomically
 
 from .coverage import measure_coverage
+from .once import make_once
 from .resample import KERNEL, resample, straight_grid
 
 FORM = 1
 """Number of this form of preparation; cases of another are made again."""
 
-CASES, RECORDS = "cases", "records"
-"""Folders of a prepared cohort: the volumes, and one record for each."""
+CASES = "cases"
+"""Folder of the volumes of a prepared cohort."""
 
 
 @dataclass(frozen=True)
@@ -78,36 +78,16 @@ def prepare_case(
         prepare: function that makes it; by default it is read, resampled and freed of the table.
 
     Returns:
-        Its entry of the manifest without a fold; or {"case", "refused": sentence} where the CT is refused.
+        Its entry of the manifest without a fold; or {"name", "refused": sentence} where the CT is refused.
     """
-    record_file = destination / RECORDS / f"{source.case}.json"
-    for unfinished in [*destination.glob(f"*/.*-{source.case}.nii.gz"), *destination.glob(f"*/.*-{source.case}.json")]:
-        unfinished.unlink()  # of a run that was killed
-    try:
-        made_of = {"form": FORM, "content": digest_of(*source.files), **asdict(options), "patient": source.patient}
-        finished = _finished(record_file, made_of, destination)
-        if finished is not None:
-            return finished
-        entry = (prepare or _prepare)(source, options, destination)
-    except Exception as error:
-        reason = input_error_in(error)
-        if reason is None and not isinstance(error, (OSError, MemoryError)):
-            raise
-        return {"case": source.case, "refused": reason or f"{source.path}: cannot be prepared ({error})"}
-    write_json(record_file, {"made_of": made_of, "entry": entry})
-    return entry
-
-
-def _finished(record_file: Path, made_of: dict[str, Any], destination: Path) -> dict[str, Any] | None:
-    """Return the entry of a case that is finished, made of the same, and whole."""
-    try:
-        record = json.loads(record_file.read_text(encoding="utf-8"))
-        entry: dict[str, Any] = record["entry"]
-        if record["made_of"] != made_of or digest_of(destination / entry["ct"]) != entry["sha256"]:
-            return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return entry
+    return make_once(
+        source.case,
+        source.path,
+        destination,
+        f"{CASES}/{source.case}.nii.gz",
+        lambda: {"form": FORM, "content": digest_of(*source.files), **asdict(options), "patient": source.patient},
+        lambda: (prepare or _prepare)(source, options, destination),
+    )
 
 
 def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from conventions import InputError
 from storage import check_run, set_aside, write_json
 
 from ..split import MANIFEST_NAME, folds_of
-from .case import RECORDS, PrepareOptions, Source, prepare_case
+from .case import PrepareOptions, Source, prepare_case
+from .film import FilmSource, prepare_film
+from .once import RECORDS
 from .sources import find_sources
 
 distributed, has_distributed = optional_import("distributed")
@@ -43,11 +45,13 @@ class PreparedCohort:
         manifest: the manifest, of all cases of the cohort that are finished.
         cases: entries of those.
         refused: what was refused, and why: (file or folder, sentence).
+        films_left_out: number of films in the source whose patients have no CT there.
     """
 
     manifest: Path
     cases: list[dict[str, Any]]
     refused: list[tuple[str, str]]
+    films_left_out: int = 0
 
 
 def prepare_cohort(
@@ -59,10 +63,10 @@ def prepare_cohort(
     scheduler: str | None = None,
     seed: int = 0,
 ) -> PreparedCohort:
-    """Prepare every chest CT below a folder for training.
+    """Prepare every chest CT below a folder for training, and the films of the same patients.
 
-    A case that is finished, of the same files and options, is not made again, so a run that was interrupted goes on
-    where it was. Parts, processes and clusters give the same bytes as one process.
+    A case or film that is finished, of the same files and options, is not made again, so a run that was interrupted
+    goes on where it was. Parts, processes and clusters give the same bytes as one process.
 
     Args:
         source: folder with DICOM series, NIfTI, MHA, MHD and NRRD files in any mixture and depth; a pattern with * or
@@ -70,7 +74,7 @@ def prepare_cohort(
         destination: folder of the cohort.
         options: how CTs are prepared.
         jobs: number of processes, each of which needs the memory of one scan.
-        part: "i/n", the part i of n (from 0) of the cases, for job arrays; all parts have one destination.
+        part: "i/n", the part i of n (from 0) of CTs and films, for job arrays; all parts have one destination.
         scheduler: address of a Dask scheduler whose workers see the same folders; in place of processes.
         seed: seed of the split into folds.
 
@@ -87,17 +91,30 @@ def prepare_cohort(
         raise InputError(f"spacing is a number of mm between 0.3 and 5, got {options.spacing}")
     if jobs < 1:
         raise InputError(f"jobs is a number of processes from 1 up, got {jobs}")
-    found, refused = find_sources(source, exclude=folder)
-    mine = found[_part(part)]
-    if not found and not refused:
+    found = find_sources(source, exclude=folder)
+    every: list[Source | FilmSource] = [*found.cts, *found.films]
+    mine = every[_part(part)]
+    if not found.cts and not found.refused:
         raise InputError(f"{source}: holds no CT; give a folder with DICOM series, NIfTI, MHA, MHD or NRRD files")
-    work = partial(prepare_case, options=options, destination=folder.resolve())
-    path_of = {one.case: str(one.path) for one in mine}
+    work = partial(_prepare, options=options, destination=folder.resolve())
+    path_of = {_name(one): str(one.path) for one in mine}
+    refused = list(found.refused)
     outcomes = _on_cluster(mine, work, scheduler) if scheduler else _in_processes(mine, work, jobs)
-    for outcome in tqdm(outcomes, total=len(mine), desc="CTs", unit="case"):
+    for outcome in tqdm(outcomes, total=len(mine), desc="CTs and films", unit="file"):
         if "refused" in outcome:
-            refused.append((path_of[outcome["case"]], outcome["refused"]))
-    return finish_cohort(folder, path_of, refused, seed)
+            refused.append((path_of[outcome["name"]], outcome["refused"]))
+    return replace(finish_cohort(folder, path_of, refused, seed), films_left_out=found.films_left_out)
+
+
+def _name(source: Source | FilmSource) -> str:
+    return source.name if isinstance(source, FilmSource) else source.case
+
+
+def _prepare(source: Source | FilmSource, options: PrepareOptions, destination: Path) -> dict[str, Any]:
+    """Prepare a CT or a film, wherever it is asked for: in this process, another one or on a cluster."""
+    if isinstance(source, FilmSource):
+        return prepare_film(source, destination)
+    return prepare_case(source, options, destination)
 
 
 def finish_cohort(
@@ -131,19 +148,21 @@ def plan_cohort(source: str | os.PathLike[str], destination: str | os.PathLike[s
         jobs: number of processes.
 
     Returns:
-        One sentence: the number of CTs and patients, how many CTs were made already, and about how long the rest takes.
+        One sentence: the number of CTs, patients and films, how many CTs were made already, and about how long the rest
+        takes.
 
     Raises:
         InputError: where the source does not exist.
     """
-    found, refused = find_sources(source, exclude=Path(destination))
-    kinds = Counter(one.kind for one in found)
-    made = sum((Path(destination) / RECORDS / f"{one.case}.json").is_file() for one in found)
-    minutes = (len(found) - made) * SECONDS_EACH / max(jobs, 1) / 60
+    found = find_sources(source, exclude=Path(destination))
+    kinds = Counter(one.kind for one in found.cts)
+    made = sum((Path(destination) / RECORDS / f"{one.case}.json").is_file() for one in found.cts)
+    minutes = (len(found.cts) - made) * SECONDS_EACH / max(jobs, 1) / 60
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     return (
-        f"{len(found)} CTs ({listed or 'none'}) of {len({one.patient for one in found})} patients, {made} of them made "
-        f"already; {len(refused)} refused by their names; about {minutes:.0f} minutes for the rest"
+        f"{len(found.cts)} CTs ({listed or 'none'}) of {len({one.patient for one in found.cts})} patients, {made} of "
+        f"them made already; {len(found.films)} films of these patients, {found.films_left_out} of others, which are "
+        f"left out; {len(found.refused)} files refused by their names; about {minutes:.0f} minutes for the rest"
     )
 
 
@@ -170,10 +189,18 @@ def write_manifest(folder: Path, cases: Sequence[dict[str, Any]], seed: int) -> 
 
 
 def _finished(folder: Path) -> list[dict[str, Any]]:
-    """Return the entries of all finished cases, in the order of their names."""
+    """Return the entries of all finished cases with their films, in the order of their names."""
     records = sorted((folder / RECORDS).glob("[!.]*.json"))
     entries = [json.loads(record.read_text(encoding="utf-8"))["entry"] for record in records]
-    return [entry for entry in entries if (folder / entry["ct"]).is_file()]
+    films = [entry for entry in entries if "film" in entry and (folder / entry["film"]).is_file()]
+    cases = [entry for entry in entries if "ct" in entry and (folder / entry["ct"]).is_file()]
+    return [{**case, **_films_of(case["case"], films)} for case in cases]
+
+
+def _films_of(case: str, films: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the films of a case under `films`, each with its days from that CT; nothing where there are none."""
+    own = [{**film, "days": film["days"][case]} for film in films if case in film["days"]]
+    return {"films": own} if own else {}
 
 
 def _without_copies(entries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
@@ -195,7 +222,7 @@ def _part(part: str | None) -> slice:
     return slice(int(number), None, int(count))
 
 
-def _in_processes(sources: Sequence[Source], work: Any, jobs: int) -> Iterator[dict[str, Any]]:
+def _in_processes(sources: Sequence[Any], work: Any, jobs: int) -> Iterator[dict[str, Any]]:
     if jobs == 1:
         yield from map(work, sources)
         return
@@ -204,7 +231,7 @@ def _in_processes(sources: Sequence[Source], work: Any, jobs: int) -> Iterator[d
             yield done.result()
 
 
-def _on_cluster(sources: Sequence[Source], work: Any, scheduler: str) -> Iterable[dict[str, Any]]:
+def _on_cluster(sources: Sequence[Any], work: Any, scheduler: str) -> Iterable[dict[str, Any]]:
     if not has_distributed:
         raise InputError(
             "a cluster needs the package distributed; install it (the extra cluster), or leave --scheduler out"

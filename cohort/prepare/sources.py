@@ -1,4 +1,4 @@
-"""Find the CTs below a folder, whatever they are named."""
+"""Find the CTs below a folder, and the films of the same patients, whatever they are named."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai.utils import optional_import
-
 from conventions import InputError
-from readers import CT_SUFFIXES
-from storage import key_of
+from readers import CT_SUFFIXES, DicomFilm, DicomSeries, find_dicom
+from storage import digest_of, key_of
 
 from ..split import case_of, patient_of
 from .case import Source
+from .film import FilmSource
 
-pydicom, _ = optional_import("pydicom")
-
-TAGS = ["Modality", "SeriesInstanceUID", "PatientID", "NumberOfFrames"]
-"""Tags that say which series a file belongs to; none of them is written out."""
+SAME_NAME = "has the name of another CT; give one of the two another name"
 
 LEAST_IMAGES = 10
 """Number of images below which a DICOM series is a scout, a dose sheet or a few key images, and no CT of a chest."""
@@ -31,45 +27,88 @@ PATIENT_TAGS = "dicom "
 """What the identifier of a patient begins with before it becomes a key, so that no file name gives the same key."""
 
 
-def find_sources(
-    source: str | os.PathLike[str], exclude: Path | None = None
-) -> tuple[list[Source], list[tuple[str, str]]]:
-    """Find the CTs below a folder: every series of DICOM CT images, every NIfTI, MHA, MHD and NRRD file.
+@dataclass(frozen=True)
+class Sources:
+    """CTs and films of a source.
 
-    DICOM files are recognised by content and grouped by their series. Files of other modalities and other kinds are
-    left out without a word, and so are scouts.
+    Args:
+        cts: the CTs by name of their case.
+        films: films of patients whose CT is among them, by name.
+        refused: what is refused already, (path, sentence).
+        films_left_out: number of films of other patients.
+    """
+
+    cts: list[Source]
+    films: list[FilmSource]
+    refused: list[tuple[str, str]]
+    films_left_out: int
+
+
+def find_sources(source: str | os.PathLike[str], exclude: Path | None = None) -> Sources:
+    """Find the CTs below a folder, and the films of the same patients.
+
+    CTs are every series of DICOM CT images, and every NIfTI, MHA, MHD and NRRD file. DICOM files are recognised by
+    content; CTs are grouped by their series, films belong to the patient by PatientID. Files of other modalities and
+    other kinds are left out without a word, and so are scouts.
 
     Args:
         source: folder; pattern with * or **; or text file with one path in each line.
         exclude: folder below the source that is passed over: the cohort itself.
 
     Returns:
-        The CTs by name of their case, and what is refused already, (path, sentence).
+        What was found.
 
     Raises:
         InputError: where the source does not exist.
     """
     skipped = exclude.resolve() if exclude else None
     files = [file for file in _files(source) if skipped is None or skipped not in file.resolve().parents]
-    found: list[Source] = []
-    series: dict[str, list[_Image]] = {}
-    for file in files:
-        if file.name.lower().endswith(CT_SUFFIXES):
-            found.append(_of_file(file))
-        elif (image := _ct_image(file)) is not None:
-            series.setdefault(image.series, []).append(image)
-    for uid, images in series.items():
-        if sum(image.frames for image in images) >= LEAST_IMAGES:
-            key, members = key_of(uid), tuple(image.file for image in images)
-            patient = key_of(PATIENT_TAGS + images[0].patient)
-            found.append(Source(f"ct_{key}", patient, members[0], members, "dicom", key))
+    single = [file for file in files if file.name.lower().endswith(CT_SUFFIXES)]
+    dicom = find_dicom(file for file in files if not file.name.lower().endswith(CT_SUFFIXES))
+    series = {_case(one): one for one in dicom.series if one.frames >= LEAST_IMAGES}
+    found = [*map(_of_file, single), *(_of_series(case, one) for case, one in series.items())]
     names = Counter(one.case for one in found)
-    refused = [
-        (str(one.path), "has the name of another CT; give one of the two another name")
-        for one in found
-        if names[one.case] > 1
+    refused = [(str(one.path), SAME_NAME) for one in found if names[one.case] > 1]
+    refused += [
+        (str(folder), f"holds {count} CT images that state no series (SeriesInstanceUID); export them again")
+        for folder, count in dicom.without_series.items()
     ]
-    return sorted((one for one in found if names[one.case] == 1), key=lambda one: one.case), refused
+    cts = sorted((one for one in found if names[one.case] == 1), key=lambda one: one.case)
+    films, twice, left_out = _films(dicom.films, series)
+    return Sources(cts, films, refused + twice, left_out)
+
+
+def _case(series: DicomSeries) -> str:
+    return f"ct_{key_of(series.uid)}"
+
+
+def _of_series(case: str, series: DicomSeries) -> Source:
+    return Source(
+        case, key_of(PATIENT_TAGS + series.patient), series.files[0], series.files, "dicom", key_of(series.uid)
+    )
+
+
+def _films(
+    films: Iterable[DicomFilm], series: Mapping[str, DicomSeries]
+) -> tuple[list[FilmSource], list[tuple[str, str]], int]:
+    """Return the films of patients with a CT, each once; what is refused; and the number of other films."""
+    found: dict[str, FilmSource] = {}
+    refused: list[tuple[str, str]] = []
+    left_out = 0
+    for film in films:
+        days = {case: _days(ct, film) for case, ct in sorted(series.items()) if ct.patient == film.patient}
+        name = f"film_{key_of(film.uid or digest_of(film.file))}"
+        if not film.patient or not days:
+            left_out += 1
+        elif name in found:
+            refused.append((str(film.file), f"is the same film as {found[name].path.name}, and is left out"))
+        else:
+            found[name] = FilmSource(name, film.file, film.view, days)
+    return sorted(found.values(), key=lambda one: one.name), refused, left_out
+
+
+def _days(ct: DicomSeries, film: DicomFilm) -> int | None:
+    return None if ct.date is None or film.date is None else (film.date - ct.date).days
 
 
 def _files(source: str | os.PathLike[str]) -> list[Path]:
@@ -113,28 +152,3 @@ def _of_file(file: Path) -> Source:
         files += [raw for raw in [file.parent / stated[1]] if raw.is_file()] if stated else []
     kind = file.name.lower().removeprefix(case_of(file.name).lower()).strip(".")
     return Source(case_of(file.name), key_of(patient_of(file.name)), file, tuple(files), kind)
-
-
-@dataclass(frozen=True)
-class _Image:
-    """A DICOM CT image, by tags that are compared and not written out."""
-
-    file: Path
-    series: str
-    patient: str
-    frames: int
-
-
-def _ct_image(file: Path) -> _Image | None:
-    """Return a DICOM CT image; None for any other file."""
-    with open(file, "rb") as stream:
-        if stream.seek(128) != 128 or stream.read(4) != b"DICM":
-            return None
-    try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
-        frames = int(header.get("NumberOfFrames") or 1)
-    except Exception:  # whatever broken bytes cause; a damaged file belongs to no series
-        return None
-    if header.get("Modality") != "CT" or not header.get("SeriesInstanceUID"):
-        return None
-    return _Image(file, str(header.SeriesInstanceUID), str(header.get("PatientID", "")), frames)

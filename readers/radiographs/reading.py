@@ -11,7 +11,7 @@ import numpy as np
 
 from conventions import InputError, View
 
-from ..record import DecisionRecord
+from ..record import FILMS_LOG, DecisionRecord
 from .computed import marked_view
 from .dicom import read_dicom
 from .file_kind import FileKind, find_kind
@@ -45,13 +45,16 @@ class ReadOptions:
             raise InputError(f"spacing is in mm per pixel at the detector and must be positive, got {self.spacing}")
 
 
-def read_films(path: str | os.PathLike[str], views: Sequence[View], options: ReadOptions) -> list[Film]:
+def read_films(
+    path: str | os.PathLike[str], views: Sequence[View], options: ReadOptions, log: str | None = FILMS_LOG
+) -> list[Film]:
     """Read the films of one file.
 
     Args:
         path: DICOM, PNG, JPEG or TIFF of one film, or NIfTI of all views or of one DRR.
         views: views that its films are taken for, in order; the last one serves all further films.
         options: what the user states.
+        log: logger of doubts; None logs nothing.
 
     Returns:
         One film, or as many as a NIfTI file holds.
@@ -59,12 +62,12 @@ def read_films(path: str | os.PathLike[str], views: Sequence[View], options: Rea
     Raises:
         InputError: where the file cannot be read as a radiograph.
     """
-    file, record = Path(path), DecisionRecord(str(path))
+    file, record = Path(path), DecisionRecord(str(path), log)
     kind = find_kind(file, record)
     if kind is FileKind.NIFTI:
         planes = read_nifti(file)
         films = [
-            _as_picture(file, Raster(pixels, mark), views[min(i, len(views) - 1)], DecisionRecord(str(path)))
+            _as_picture(file, Raster(pixels, mark), views[min(i, len(views) - 1)], DecisionRecord(str(path), log))
             for i, (pixels, mark) in enumerate(planes)
         ]
     elif kind in (FileKind.DICOM, FileKind.DICOM_WITHOUT_PREAMBLE):

@@ -287,9 +287,9 @@ def test_a_transfer_makes_series_that_prepare_finds(bucket, planned, tmp_path, m
         got = {f"series{number}/{file.name}": file.read_bytes() for file in (root / one.folder).iterdir()}
         assert got == {key: content for key, content in bucket.objects.items() if key.startswith(f"series{number}/")}
     monkeypatch.setattr("cohort.prepare.sources.LEAST_IMAGES", 1)  # series of two and three images
-    found, refused = find_sources(root)
-    assert sorted(len(source.files) for source in found) == [2, 3]
-    assert not refused
+    found = find_sources(root)
+    assert sorted(len(source.files) for source in found.cts) == [2, 3]
+    assert not found.refused
 
 
 def test_a_transfer_goes_on_where_it_stopped(bucket, planned, tmp_path):

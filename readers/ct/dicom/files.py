@@ -73,21 +73,37 @@ def find_files(path: Path, record: DecisionRecord, files: Sequence[Path] = ()) -
     Raises:
         InputError: where pydicom is missing, or the file that is named is no image of a CT.
     """
-    if not has_pydicom:
-        raise InputError(f"{path}: reading DICOM needs the package pydicom; install it")
     found = Found()
     for file in files or _files(path):
-        header = _header(file, record)
-        other = header if isinstance(header, str) else _no_ct(header)
+        header, other = read_tags(file, record)
         if other and file == path and not files:
             raise InputError(
                 f"{path}: is no image of a CT, it belongs to: {other}; give a file of the CT, or its folder"
             )
-        if other or isinstance(header, str):
+        if other or header is None:
             found.others[other] += 1
             continue
         found.cts.append((file, header))
     return found
+
+
+def read_tags(file: Path, record: DecisionRecord, more: Sequence[str] = ()) -> tuple[Header | None, str]:
+    """Read the tags of a file, and say what it is.
+
+    Args:
+        file: any file.
+        record: takes doubts about tags.
+        more: tags that are read besides `TAGS`.
+
+    Returns:
+        Its tags, None where it is not DICOM, or damaged; and in words what it is instead of an image of a CT, empty
+        for a CT.
+
+    Raises:
+        InputError: where the file is DICOM and pydicom is missing.
+    """
+    header = _header(file, record, more)
+    return (None, header) if isinstance(header, str) else (header, _no_ct(header))
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -101,7 +117,7 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (file for name in sorted(names) if (file := Path(folder) / name).is_file())
 
 
-def _header(file: Path, record: DecisionRecord) -> Header | str:
+def _header(file: Path, record: DecisionRecord, more: Sequence[str]) -> Header | str:
     """Return the tags of a DICOM file, or in words what it is instead."""
     try:
         with file.open("rb") as stream:
@@ -110,9 +126,12 @@ def _header(file: Path, record: DecisionRecord) -> Header | str:
         return "files that cannot be opened"
     if kind not in (FileKind.DICOM, FileKind.DICOM_WITHOUT_PREAMBLE):
         return NOT_DICOM
+    if not has_pydicom:
+        raise InputError(f"{file}: reading DICOM needs the package pydicom; install it")
+    tags = [*TAGS, *OVERLAY_BITS, *more]
     bare = kind is FileKind.DICOM_WITHOUT_PREAMBLE
     try:
-        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=bare, specific_tags=[*TAGS, *OVERLAY_BITS])
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=bare, specific_tags=tags)
     except Exception:  # pydicom raises whatever the broken bytes happen to cause
         return NOT_DICOM if bare else DAMAGED
     if bare and "Rows" not in dataset:

@@ -93,9 +93,13 @@ def study_and_view(file: Path) -> tuple[str | None, View | None]:
         dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", *STATING])
     except Exception:  # pydicom raises whatever a file that is not DICOM happens to cause
         return None, None
-    projection = _projection(Header(dataset, DecisionRecord(str(file))))
-    view = None if projection is None or projection is _DECUBITUS else projection.view
-    return str(dataset.get("StudyInstanceUID") or ""), view
+    return str(dataset.get("StudyInstanceUID") or ""), tagged_view(Header(dataset, DecisionRecord(str(file))))
+
+
+def tagged_view(header: Header) -> View | None:
+    """Return the view that the tags `STATING` state; None where they state none, or an oblique or a decubitus one."""
+    projection = _projection(header)
+    return None if projection is None or projection is _DECUBITUS else projection.view
 
 
 def find_view(header: Header, asked: View) -> View | None:
@@ -109,7 +113,7 @@ def find_view(header: Header, asked: View) -> View | None:
         The view that the tags state; None where they state none that a model reads.
     """
     record = header.record
-    if header.text("ViewPosition") and _position(header) not in POSITIONS:
+    if header.text("ViewPosition") and view_position(header) not in POSITIONS:
         record.doubt("view", "ViewPosition holds an unknown term")
     projection, by_letters = _projection(header), _by_letters(header)
     if projection is None:
@@ -128,7 +132,7 @@ def find_view(header: Header, asked: View) -> View | None:
 
 def _projection(header: Header) -> Projection | None:
     """Return what ViewPosition says, else ViewCodeSequence, else PatientOrientation."""
-    position = _position(header)
+    position = view_position(header)
     if position in POSITIONS:
         return POSITIONS[position]
     for item in header.items("ViewCodeSequence"):
@@ -139,7 +143,7 @@ def _projection(header: Header) -> Projection | None:
     return None if view is None else Projection(view, f"{view} by PatientOrientation")
 
 
-def _position(header: Header) -> str:
+def view_position(header: Header) -> str:
     """Return the letters of ViewPosition, which is spelt with spaces, dots and hyphens too."""
     return re.sub("[^A-Z]", "", header.text("ViewPosition"))
 

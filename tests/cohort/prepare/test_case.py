@@ -77,7 +77,9 @@ def test_the_manifest_follows_its_schema(made):
     manifest = json.loads(made.manifest.read_text())
     jsonschema.Draft202012Validator(SCHEMA).validate(manifest)
     entry = manifest["cases"][0]
-    assert set(SCHEMA["$defs"]["case"]["properties"]) - {"radiographs"} == set(entry)  # those come with HDF5 alone
+    assert set(SCHEMA["$defs"]["case"]["properties"]) - {"radiographs", "films"} == set(
+        entry
+    )  # the first with HDF5 alone
     assert (entry["licence"], entry["fold"], entry["phantom"]) == ("CC BY 4.0", "train", False)
 
 

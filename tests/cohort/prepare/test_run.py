@@ -189,7 +189,8 @@ def test_a_dry_run_says_what_would_be_done(whole, source, tmp_path):
         [*command(source, whole.manifest.parent), "--dry_run"], cwd=ROOT, capture_output=True, text=True
     )
     expected = (
-        "7 CTs (1 mha, 6 nii.gz) of 7 patients, 5 of them made already; 0 refused by their names; about 0 minutes"
+        "7 CTs (1 mha, 6 nii.gz) of 7 patients, 5 of them made already; 0 films of these patients, 0 of others, "
+        "which are left out; 0 files refused by their names; about 0 minutes"
     )
     assert done.stdout.startswith(expected), done.stderr[-2000:]
     subprocess.run([*command(source, tmp_path / "out"), "--dry_run"], cwd=ROOT, check=True)

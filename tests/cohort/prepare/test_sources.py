@@ -44,15 +44,16 @@ def download(folder):
 
 def test_series_are_found_by_content_and_scouts_passed_over(tmp_path):
     download(tmp_path)
-    found, refused = find_sources(tmp_path)
-    assert refused == []
-    assert {(one.kind, len(one.files)) for one in found} == {("dicom", 31), ("nii.gz", 1)}
+    found = find_sources(tmp_path)
+    assert found.refused == []
+    assert {(one.kind, len(one.files)) for one in found.cts} == {("dicom", 31), ("nii.gz", 1)}
     names = ["copy", f"ct_{key_of('2.25.11')}", f"ct_{key_of('2.25.13')}", "other"]
-    assert [one.case for one in found] == sorted(names)
-    patients = {one.kind: one.patient for one in found}
-    assert len({one.patient for one in found if one.kind == "dicom"}) == 1
+    assert [one.case for one in found.cts] == sorted(names)
+    patients = {one.kind: one.patient for one in found.cts}
+    assert len({one.patient for one in found.cts if one.kind == "dicom"}) == 1
     assert patients["dicom"] != patients["nii.gz"]
-    assert "Doe" not in repr([replace(one, path=None, files=()) for one in found])
+    assert "Doe" not in repr([replace(one, path=None, files=()) for one in found.cts])
+    assert (found.films, found.films_left_out) == ([], 2)  # they state no patient
 
 
 def test_an_archive_folder_becomes_a_cohort(tmp_path):
