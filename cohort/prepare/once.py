@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def make_once(
     """
     record_file = destination / RECORDS / f"{name}.json"
     for part in (destination / file, record_file):
-        for unfinished in part.parent.glob(f".*-{part.name}"):
+        for unfinished in part.parent.glob(f".*-{escape(part.name)}"):
             unfinished.unlink(missing_ok=True)  # of a run that was killed
     try:
         known = made_of()

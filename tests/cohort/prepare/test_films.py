@@ -10,13 +10,14 @@ import pytest
 
 import cohort
 from cohort import PrepareOptions, load_datalist, prepare_cohort, split_cohort, validate_cohort
-from conventions import View
+from cohort.prepare.film import FilmSource, prepare_film
+from conventions import MARK_KEY, MARK_TAGS, MarkKind, View, mark
 from readers import ReadOptions, check_content, read_films
 from reports import write_cohort_page
 from storage import key_of
 from tests.film_phantom import films as phantom_films
 from tests.readers.ct.ct_files import even_positions, write_series
-from tests.readers.radiographs.film_files import IDENTIFYING, stored, write
+from tests.readers.radiographs.film_files import IDENTIFYING, dataset, stored, write
 from transforms import ReadRadiographd
 
 SCHEMA = json.loads((Path(cohort.__file__).parent / "prepare" / "schema.json").read_text())
@@ -120,6 +121,20 @@ def test_what_is_refused_is_named_and_what_is_left_out_is_counted(made, source):
     assert "is neither a PA nor a lateral film by its tags" in reasons["oblique.dcm"]
     assert "is cut off (truncated)" in reasons["cut.dcm"]
     assert made.films_left_out == 2
+
+
+def test_what_is_no_film_of_a_chest_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 4096, (300, 280)).astype(np.uint16)
+    computed = dataset(stored(phantom_films(0)[0]))
+    computed.add_new(MARK_TAGS[0], "LO", MARK_KEY)
+    computed.add_new(MARK_TAGS[1], "UT", mark(MarkKind.COMPUTED_RADIOGRAPH, {"view": "pa"}))
+    computed.save_as(tmp_path / "drr.dcm")
+    expected = {"noise.dcm": "no chest can be recognised in it", "drr.dcm": "is a DRR, computed from a CT, and no film"}
+    write(tmp_path / "noise.dcm", noise)
+    for name, words in expected.items():
+        outcome = prepare_film(FilmSource("film_1", tmp_path / name, View.PA, {"ct_1": 0}), tmp_path / "out")
+        assert outcome["refused"].startswith(f"{tmp_path / name}: {words}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_nobody_is_named(made):
