@@ -19,7 +19,7 @@ from storage import digest_of, write_atomically, write_json
 from .coverage import measure_coverage
 from .resample import KERNEL, resample, straight_grid
 
-FORM = 1
+FORM = 2
 """Number of this form of preparation; cases of another are made again."""
 
 CASES, RECORDS = "cases", "records"
@@ -52,6 +52,7 @@ class Source:
         files: all of its files, in a fixed order.
         kind: "dicom", or the suffix of the file without the dot.
         series: key of the series; empty where there is none.
+        manufacturer: who made the scanner (0008,0070); empty where it is not known.
     """
 
     case: str
@@ -60,6 +61,7 @@ class Source:
     files: tuple[Path, ...]
     kind: str
     series: str = ""
+    manufacturer: str = ""
 
 
 Prepare = Callable[[Source, PrepareOptions, Path], dict[str, Any]]
@@ -171,6 +173,7 @@ def write_case(
             "kind": source.kind,
             "files": len(source.files),
             "series": source.series,
+            "manufacturer": source.manufacturer,
             "shape": scanned["shape"],
             "spacing": [round(mm, 4) for mm in scanned["spacing"]],
         },

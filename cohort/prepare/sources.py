@@ -21,8 +21,8 @@ from .case import Source
 
 pydicom, _ = optional_import("pydicom")
 
-TAGS = ["Modality", "SeriesInstanceUID", "PatientID", "NumberOfFrames"]
-"""Tags that say which series a file belongs to; none of them is written out."""
+TAGS = ["Modality", "SeriesInstanceUID", "PatientID", "NumberOfFrames", "Manufacturer"]
+"""Tags that say which series a file belongs to, of which none is written out, and who made the scanner."""
 
 LEAST_IMAGES = 10
 """Number of images below which a DICOM series is a scout, a dose sheet or a few key images, and no CT of a chest."""
@@ -62,7 +62,8 @@ def find_sources(
         if sum(image.frames for image in images) >= LEAST_IMAGES:
             key, members = key_of(uid), tuple(image.file for image in images)
             patient = key_of(PATIENT_TAGS + images[0].patient)
-            found.append(Source(f"ct_{key}", patient, members[0], members, "dicom", key))
+            maker = images[0].manufacturer
+            found.append(Source(f"ct_{key}", patient, members[0], members, "dicom", key, maker))
     names = Counter(one.case for one in found)
     refused = [
         (str(one.path), "has the name of another CT; give one of the two another name")
@@ -117,12 +118,13 @@ def _of_file(file: Path) -> Source:
 
 @dataclass(frozen=True)
 class _Image:
-    """A DICOM CT image, by tags that are compared and not written out."""
+    """A DICOM CT image, by tags that are compared and not written out, but for the manufacturer."""
 
     file: Path
     series: str
     patient: str
     frames: int
+    manufacturer: str
 
 
 def _ct_image(file: Path) -> _Image | None:
@@ -137,4 +139,5 @@ def _ct_image(file: Path) -> _Image | None:
         return None
     if header.get("Modality") != "CT" or not header.get("SeriesInstanceUID"):
         return None
-    return _Image(file, str(header.SeriesInstanceUID), str(header.get("PatientID", "")), frames)
+    maker = str(header.get("Manufacturer") or "").strip()
+    return _Image(file, str(header.SeriesInstanceUID), str(header.get("PatientID", "")), frames, maker)
