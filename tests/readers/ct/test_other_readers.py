@@ -2,7 +2,6 @@
 
 import itk
 import numpy as np
-import pytest
 
 from readers import read_ct
 from tests.readers.ct.ct_files import FIRST, SLICES, STEP, write_series
@@ -35,13 +34,8 @@ def compared(folder):
     return ours.reshape(theirs.shape), np.clip(theirs, -1024, 3071), off
 
 
-@pytest.mark.parametrize("spacing", [None, -STEP])
-def test_an_upright_series_agrees(tmp_path, spacing):
-    def change(dataset, _):
-        if spacing is not None:
-            dataset.SpacingBetweenSlices = spacing
-
-    ours, theirs, off = compared(write_series(tmp_path / "ct", change=change))
+def test_an_upright_series_agrees(tmp_path):
+    ours, theirs, off = compared(write_series(tmp_path / "ct"))
     np.testing.assert_array_equal(ours, theirs)
     assert off < 1e-5
 
