@@ -26,7 +26,7 @@ import torch
 from monai.data import CacheDataset, PersistentDataset
 from monai.transforms import Compose
 
-from benchmarks.report import cpu_name, replace_section, spread
+from benchmarks.report import cpu_name, ratios, replace_section, spread
 from cohort import PrepareOptions, prepare_cohort
 from cohort.phantoms import write_phantoms
 from conventions import Keys, report_input_errors
@@ -81,9 +81,10 @@ def run(data: str | None = None, cases: int = 12, rounds: int = 5, output: str =
         "|---|---|---|---|",
     ]
     for name, values in counted.items():
-        ratio = [mine / other for mine, other in zip(values, base, strict=True)]
         milliseconds = spread([1000 * value / len(files) for value in values])
-        lines.append(f"| {name} | {milliseconds} | {spread(ratio, '.2f')} | {sizes[name] / len(files):.1f} |")
+        lines.append(
+            f"| {name} | {milliseconds} | {spread(ratios(values, base), '.2f')} | {sizes[name] / len(files):.1f} |"
+        )
     replace_section(output, TITLE, lines)
     print("\n".join(lines[-4:]))
 

@@ -12,7 +12,7 @@ import numpy as np
 from conventions import InputError
 from storage import set_aside, write_json
 
-from .split import check_seed, cohort_entries, count_of, manifest_place, with_folds
+from .split import check_seed, cohort_entries, count_of, manifest_place, strata_of, with_folds
 
 
 def split_into_folds(
@@ -28,9 +28,8 @@ def split_into_folds(
     In manifest_1of5.json the first fold is for validation and the other four are for training, and so on, so that each
     patient is in validation once. Patients of `test` are in the test fold of all of them.
 
-    Patients are stratified by what their CTs cut off (`cut`), where the cohort was prepared, so that it is known:
-    folds differ by at most one in the patients of each kind. The manufacturer is not in a manifest and is not
-    considered.
+    Patients of a prepared cohort are stratified by what their CTs cut off and by manufacturer (`strata_of`): folds
+    differ by at most one in the patients of each kind.
 
     Args:
         folder: as in `split_cohort`.
@@ -73,13 +72,11 @@ def split_into_folds(
 
 
 def _stratified(entries: Iterable[Mapping[str, Any]], seed: int) -> list[str]:
-    """Return the patients in random order, those whose CTs cut off the same next to each other."""
-    cut: dict[str, set[str]] = {}
-    for entry in entries:
-        cut.setdefault(entry["patient"], set()).update(entry.get("cut", ()))
-    names = sorted(cut)
+    """Return the patients in random order, those of one kind next to each other."""
+    strata = strata_of(entries)
+    names = list(strata)
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
-    return sorted(order, key=lambda patient: sorted(cut[patient]))
+    return sorted(order, key=strata.__getitem__)
 
 
 def _evenly(order: Sequence[str], count: int) -> set[str]:

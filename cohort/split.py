@@ -132,11 +132,31 @@ def check_seed(seed: int) -> None:
         raise InputError(f"seed must be an integer from 0 up, got {seed!r}")
 
 
-def folds_of(patients: Iterable[str], test: float = 0.2, validation: float = 0.1, seed: int = 0) -> dict[str, str]:
-    """Assign each patient to a fold at random.
+def strata_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, tuple[list[str], list[str]]]:
+    """Find the kind of each patient: what the CTs cut off, and who made the scanners, where these are known.
 
     Args:
-        patients: names or keys; one may occur several times.
+        entries: cases of a manifest.
+
+    Returns:
+        Patient -> (what is cut off, manufacturers in lower case), by name of the patient.
+    """
+    cut: dict[str, set[str]] = {}
+    makers: dict[str, set[str]] = {}
+    for entry in entries:
+        cut.setdefault(entry["patient"], set()).update(entry.get("cut", ()))
+        maker = entry.get("source", {}).get("manufacturer", "").casefold()
+        makers.setdefault(entry["patient"], set()).update([maker] if maker else [])
+    return {patient: (sorted(cut[patient]), sorted(makers[patient])) for patient in sorted(cut)}
+
+
+def folds_of(
+    entries: Iterable[Mapping[str, Any]], test: float = 0.2, validation: float = 0.1, seed: int = 0
+) -> dict[str, str]:
+    """Assign each patient to a fold at random, so that each fold has about its share of each kind (`strata_of`).
+
+    Args:
+        entries: cases of a manifest, with `patient`.
         test: patients held out for evaluation: a number, or a share below 1.
         validation: patients that choose the best model during training: a number, or a share below 1.
         seed: seed of the random split.
@@ -148,17 +168,31 @@ def folds_of(patients: Iterable[str], test: float = 0.2, validation: float = 0.1
         InputError: where there are too few patients, or an argument is not possible.
     """
     check_seed(seed)
-    names = sorted(set(patients))
+    strata = strata_of(entries)
+    names = list(strata)
     counts = {"test": count_of("test", test, len(names)), "validation": count_of("validation", validation, len(names))}
     if sum(counts.values()) >= len(names):
         raise InputError(
             f"{len(names)} patient(s) are too few for {counts['test']} in test, {counts['validation']} in "
             "validation and at least one in training; add patients or hold out fewer"
         )
-    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    order = _interleaved(strata, np.random.default_rng(seed))
     fold = dict.fromkeys(names, "train")
     fold |= dict.fromkeys(order[: counts["test"]], "test")
     return fold | dict.fromkeys(order[counts["test"] : sum(counts.values())], "validation")
+
+
+def _interleaved(strata: Mapping[str, tuple[list[str], list[str]]], rng: np.random.Generator) -> list[str]:
+    """Return the patients in random order, any part of which holds each kind by its share."""
+    names = list(strata)
+    members: dict[str, list[str]] = {}
+    for i in rng.permutation(len(names)):
+        members.setdefault(str(strata[names[i]]), []).append(names[i])
+    place: dict[str, float] = {}
+    for kind in sorted(members):
+        offset = rng.random()  # so that a rare kind is as likely in any fold as a frequent one
+        place |= {name: (i + offset) / len(members[kind]) for i, name in enumerate(members[kind])}
+    return sorted(names, key=place.__getitem__)
 
 
 def split_cohort(
@@ -170,6 +204,8 @@ def split_cohort(
     patients: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Split the CTs of a folder by patient and write the manifest that training and evaluation read.
+
+    Patients of a prepared cohort are stratified (`strata_of`).
 
     Args:
         folder: folder of the CT files (NIfTI, MHA, MHD, NRRD), one per case; or a cohort that `cohort prepare` made,
@@ -190,7 +226,7 @@ def split_cohort(
     root = Path(folder).resolve()
     entries = cohort_entries(root, patients)
     try:
-        fold = folds_of((entry["patient"] for entry in entries), test, validation, seed)
+        fold = folds_of(entries, test, validation, seed)
     except InputError as error:
         raise InputError(f"{root}: {error}") from error
     manifest = manifest_place(root, output)

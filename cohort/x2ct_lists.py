@@ -65,7 +65,7 @@ def split_by_lists(
     _report(root, {entry["case"] for entry in entries}, train | test)
     test -= set(leaked)
     held_out = {entry["patient"] for entry in entries if entry["case"] in test}
-    others = [entry["patient"] for entry in entries if entry["case"] in train.union(leaked)]
+    others = [entry for entry in entries if entry["case"] in train.union(leaked)]
     for name, found in ((test_list, held_out), (train_list, others)):
         if not found:
             raise InputError(f"{root}: holds no case of {name}; name the CTs as the list does")

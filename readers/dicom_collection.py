@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class DicomSeries:
         date: date of the study; None where it is not stated.
         files: its files, in the order in which they were given.
         frames: number of its images.
+        manufacturer: Manufacturer (0008,0070) of the scanner; empty where it is not stated.
     """
 
     uid: str = field(repr=False)
@@ -42,6 +43,7 @@ class DicomSeries:
     date: date | None = field(repr=False)
     files: tuple[Path, ...]
     frames: int
+    manufacturer: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _find(files: Iterable[Path]) -> DicomCollection:
         if not file.is_file():
             continue
         record = DecisionRecord(str(file), log=None)  # doubts are recorded when the image is read
-        header, other = read_tags(file, record, (*PEOPLE, "SOPInstanceUID", *STATING))
+        header, other = read_tags(file, record, (*PEOPLE, "SOPInstanceUID", "Manufacturer", *STATING))
         if header is None:
             continue
         uid, patient = header.element_text(SERIES), header.element_text(PATIENT)
@@ -114,8 +116,9 @@ def _find(files: Iterable[Path]) -> DicomCollection:
             without[file.parent] = without.get(file.parent, 0) + 1
         elif not other:
             frames = int(header.number("NumberOfFrames") or 1)
-            known = series.get(uid) or DicomSeries(uid, patient, _date(header), (), 0)
-            series[uid] = DicomSeries(uid, known.patient, known.date, (*known.files, file), known.frames + frames)
+            maker = header.text("Manufacturer")
+            known = series.get(uid) or DicomSeries(uid, patient, _date(header), (), 0, maker)
+            series[uid] = replace(known, files=(*known.files, file), frames=known.frames + frames)
         elif header.text("Modality") in FILM_MODALITIES:
             films.append(
                 DicomFilm(header.element_text(SOP_INSTANCE), patient, _date(header), file, tagged_view(header))

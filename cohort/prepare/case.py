@@ -19,7 +19,7 @@ from .coverage import measure_coverage
 from .once import make_once
 from .resample import KERNEL, resample, straight_grid
 
-FORM = 1
+FORM = 2
 """Number of this form of preparation; cases of another are made again."""
 
 CASES = "cases"
@@ -52,6 +52,7 @@ class Source:
         files: all of its files, in a fixed order.
         kind: "dicom", or the suffix of the file without the dot.
         series: key of the series; empty where there is none.
+        manufacturer: who made the scanner (0008,0070); empty where it is not known.
     """
 
     case: str
@@ -60,6 +61,7 @@ class Source:
     files: tuple[Path, ...]
     kind: str
     series: str = ""
+    manufacturer: str = ""
 
 
 Prepare = Callable[[Source, PrepareOptions, Path], dict[str, Any]]
@@ -151,6 +153,7 @@ def write_case(
             "kind": source.kind,
             "files": len(source.files),
             "series": source.series,
+            "manufacturer": source.manufacturer,
             "shape": scanned["shape"],
             "spacing": [round(mm, 4) for mm in scanned["spacing"]],
         },

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from conventions import LPS_TO_RAS
-from readers import LEAST_ML, body_mask, lung_mask, mask_box
+from readers import LEAST_ML, SKIN_HU, body_mask, lung_mask, mask_box
 from transforms import COARSE_MM
 
 CUT_SHARE = 0.1
@@ -50,7 +51,7 @@ def measure_coverage(volume_hu: np.ndarray, affine: np.ndarray, spacing: float) 
         "body_litres": round(float(body.sum() * (fine_step * spacing) ** 3 / 1e6), 2),
         "lung_centre_lps": centre,
     }
-    return facts, _as_fine(body, fine_step, volume_hu.shape)
+    return facts, _with_skin(body, fine_step, volume_hu)
 
 
 def _means(volume: np.ndarray, step: int) -> np.ndarray:
@@ -58,6 +59,16 @@ def _means(volume: np.ndarray, step: int) -> np.ndarray:
     d, h, w = (n // step for n in volume.shape)
     blocks = volume[: d * step, : h * step, : w * step].reshape(d, step, h, step, w, step)
     return blocks.mean((1, 3, 5), dtype=np.float32)
+
+
+def _with_skin(body: np.ndarray, step: int, volume_hu: np.ndarray) -> np.ndarray:
+    """Return a mask of blocks as one of voxels, with the skin that shares its blocks with air."""
+    fine = _as_fine(body, step, volume_hu.shape)
+    if step > 1:
+        near = _as_fine(ndimage.binary_dilation(body), step, volume_hu.shape)
+        near &= volume_hu > SKIN_HU
+        fine |= near
+    return fine
 
 
 def _as_fine(mask: np.ndarray, step: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -174,12 +174,11 @@ def write_manifest(folder: Path, cases: Sequence[dict[str, Any]], seed: int) -> 
         cases: entries without folds.
         seed: seed of the split.
     """
-    patients = [case["patient"] for case in cases]
     try:
-        fold = folds_of(patients, seed=seed)
+        fold = folds_of(cases, seed=seed)
     except InputError as error:
         logger.warning("%s: all cases are for training, since %s", folder, error)
-        fold = dict.fromkeys(patients, "train")
+        fold = dict.fromkeys((case["patient"] for case in cases), "train")
     content = {"version": 1, "seed": seed, "cases": [{**case, "fold": fold[case["patient"]]} for case in cases]}
     manifest = folder / MANIFEST_NAME
     if manifest.is_file() and json.loads(manifest.read_text(encoding="utf-8")) == content:

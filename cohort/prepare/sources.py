@@ -83,9 +83,8 @@ def _case(series: DicomSeries) -> str:
 
 
 def _of_series(case: str, series: DicomSeries) -> Source:
-    return Source(
-        case, key_of(PATIENT_TAGS + series.patient), series.files[0], series.files, "dicom", key_of(series.uid)
-    )
+    patient, key = key_of(PATIENT_TAGS + series.patient), key_of(series.uid)
+    return Source(case, patient, series.files[0], series.files, "dicom", key, series.manufacturer)
 
 
 def _films(

@@ -57,6 +57,16 @@ def test_what_cts_cut_off_is_spread_evenly(tmp_path):
         assert all(abs(of_kind[kind] - count / 2) <= 0.5 for kind, count in half.items())
 
 
+def test_manufacturers_are_spread_evenly(tmp_path):
+    folder = prepared(tmp_path / "cohort", [[]] * 12)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for number, case in enumerate(manifest["cases"]):
+        case["source"] = {"manufacturer": "SIEMENS" if number < 8 else "Philips"}  # p00 to p03 and the other eight
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    for one in split_into_folds(folder, 4):
+        assert len(patients(one, "validation") & {f"p{number:02d}" for number in range(4)}) == 1
+
+
 def test_the_seed_decides_and_earlier_manifests_are_kept(tmp_path):
     folder = prepared(tmp_path / "cohort", [[]] * 12)
     first = [patients(manifest, "validation") for manifest in split_into_folds(folder, 3)]

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import pytest
 
@@ -38,6 +39,39 @@ def test_no_patient_is_in_two_folds(folder):
 def test_the_seed_decides(folder, tmp_path):
     one, same, other = (folds(split_cohort(folder, tmp_path / "m.json", 2, 1, seed=seed)) for seed in (0, 0, 5))
     assert one == same != other
+
+
+def prepared(folder, kinds):
+    """A prepared cohort of empty files: a patient for each (what is cut off, manufacturer)."""
+    folder.mkdir()
+    cases = []
+    for number, (cut, maker) in enumerate(kinds):
+        (folder / f"p{number}.nii.gz").write_bytes(b"")
+        entry = {"case": f"p{number}", "patient": f"p{number}", "ct": f"p{number}.nii.gz", "fold": "train"}
+        cases.append({**entry, "sha256": "0" * 64, "cut": cut, "source": {"manufacturer": maker}})
+    (folder / "manifest.json").write_text(json.dumps({"version": 1, "seed": 0, "cases": cases}))
+    return folder
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_fold_has_its_share_of_each_kind(tmp_path, seed):
+    kinds = [([], "GE")] * 40 + [([], "SIEMENS"), ([], "Siemens")] * 10 + [(["apices"], "GE")] * 20
+    kind_of = {f"p{number}": (tuple(cut), maker.lower()) for number, (cut, maker) in enumerate(kinds)}
+    found = folds(split_cohort(prepared(tmp_path / "cohort", kinds), test=0.2, validation=0.1, seed=seed))
+    for fold, share in (("test", 0.2), ("validation", 0.1), ("train", 0.7)):
+        counts = Counter(kind_of[patient] for patient in found[fold])
+        assert abs(counts[(), "ge"] - 40 * share) <= 1
+        assert abs(counts[(), "siemens"] - 20 * share) <= 1
+        assert abs(counts[("apices",), "ge"] - 20 * share) <= 1
+
+
+def test_a_rare_kind_comes_into_every_fold(tmp_path):
+    folder = prepared(tmp_path / "cohort", [([], "GE")] * 9 + [(["bases"], "GE")])
+    seen = Counter()
+    for seed in range(40):
+        found = folds(split_cohort(folder, tmp_path / "out.json", test=3, validation=3, seed=seed))
+        seen[next(fold for fold, patients in found.items() if "p9" in patients)] += 1
+    assert min(seen[fold] for fold in ("train", "validation", "test")) >= 5
 
 
 def test_an_earlier_manifest_is_kept(folder):

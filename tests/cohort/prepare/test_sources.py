@@ -17,6 +17,7 @@ def change(patient, modality="CT"):
     def of_slice(dataset, _):
         dataset.PatientID = patient
         dataset.Modality = modality
+        dataset.Manufacturer = " SIEMENS"
 
     return of_slice
 
@@ -54,6 +55,7 @@ def test_series_are_found_by_content_and_scouts_passed_over(tmp_path):
     assert patients["dicom"] != patients["nii.gz"]
     assert "Doe" not in repr([replace(one, path=None, files=()) for one in found.cts])
     assert (found.films, found.films_left_out) == ([], 2)  # they state no patient
+    assert {(one.kind, one.manufacturer) for one in found.cts} == {("dicom", "SIEMENS"), ("nii.gz", "")}
 
 
 def test_an_archive_folder_becomes_a_cohort(tmp_path):
@@ -64,6 +66,7 @@ def test_an_archive_folder_becomes_a_cohort(tmp_path):
     assert [case["case"] for case in made.cases] == sorted(["copy", second])
     assert sorted(reason for _, reason in made.refused) == ["is the same image as copy, and is left out"] * 2
     assert {tmp_path / "in" / "other.nii.gz"} < {Path(path) for path, _ in made.refused}
+    assert [case["source"]["manufacturer"] for case in made.cases if case["case"] == second] == ["SIEMENS"]
     assert first not in made.manifest.read_text()
     text = json.dumps(json.loads(made.manifest.read_text()))
     assert "2.25." not in text
