@@ -49,7 +49,8 @@ class ReadVolume(Transform):
         """
         scan = read_ct(path)
         meta = {ImageMetaKey.FILENAME_OR_OBJ: str(path), DECISIONS: json.dumps(scan.record.to_list())}
-        return MetaTensor(torch.from_numpy(scan.volume_hu[None]), affine=torch.from_numpy(scan.affine), meta=meta)
+        volume_hu = torch.from_numpy(scan.volume_hu.astype(np.float32, copy=False))
+        return MetaTensor(volume_hu[None], affine=torch.from_numpy(scan.affine), meta=meta)
 
 
 class ResampleToGrid(Transform):

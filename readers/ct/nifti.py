@@ -14,9 +14,9 @@ from conventions import InputError
 from ..record import DecisionRecord
 from .checks import check_size, plausible_extent
 from .scan import Scan, finish_scan
+from .slices import SliceStack
 
 nibabel, has_nibabel = optional_import("nibabel")
-ArrayProxy, _ = optional_import("nibabel.arrayproxy", name="ArrayProxy")
 
 UNITS = {1: ("metre", 1e3), 2: ("mm", 1.0), 3: ("micron", 1e-3)}
 """Code of the unit of length, the low three bits of xyzt_units -> name, mm."""
@@ -98,23 +98,35 @@ def _shape(file: Path, header: Any) -> tuple[int, ...]:
 
 
 def _read_voxels(file: Path, header: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return (X, Y, Z) float32 of a header's data, scaled by its slope and intercept."""
+    """Return (X, Y, Z) of a header's data, scaled by its slope and intercept, read slice by slice."""
     data = file
     if header["magic"].item().startswith(b"ni"):
         data = next((f for s in (".img", ".img.gz", ".IMG") if (f := file.with_suffix(s)).is_file()), file)
         if data == file:
             raise InputError(f"{file}: is a NIfTI header whose .img file is not there; give both, or one .nii file")
-    needed = int(np.prod(shape)) * header.get_data_dtype().itemsize
+    dtype, (slope, intercept) = header.get_data_dtype(), header.get_slope_inter()
+    each = shape[0] * shape[1] * dtype.itemsize
+    needed = each * shape[2]
+    stack = SliceStack(shape[::-1])
     with _open(data) as stream:
         factor = MAX_GZIP if isinstance(stream, gzip.GzipFile) else 1
         if data.stat().st_size * factor < needed:
-            raise InputError(f"{file}: is cut off (truncated): its header claims {needed} bytes; export it again")
-        voxels = np.array(ArrayProxy(stream, header).get_unscaled(), dtype=np.float32).reshape(shape)
-    slope, intercept = header.get_slope_inter()
-    if slope is not None:
-        voxels *= np.float32(slope)
-        voxels += np.float32(intercept)
-    return voxels
+            raise _cut_off(file, needed)
+        stream.seek(header.get_data_offset())
+        for _ in range(shape[2]):
+            stored = stream.read(each)
+            if len(stored) < each:
+                raise _cut_off(file, needed)
+            values = np.frombuffer(stored, dtype).reshape(shape[1::-1]).astype(np.float32)
+            if slope is not None:
+                values *= np.float32(slope)
+                values += np.float32(intercept)
+            stack.add(values)
+    return stack.volume()
+
+
+def _cut_off(file: Path, needed: int) -> InputError:
+    return InputError(f"{file}: is cut off (truncated): its header claims {needed} bytes; export it again")
 
 
 def _affine(file: Path, header: Any, shape: tuple[int, ...], record: DecisionRecord) -> np.ndarray:
