@@ -24,6 +24,17 @@ pydicom, _ = optional_import("pydicom")
 TAGS = ["Modality", "SeriesInstanceUID", "PatientID", "NumberOfFrames"]
 """Tags that say which series a file belongs to; none of them is written out."""
 
+HDF5_SUFFIXES = (".h5", ".hdf5")
+"""Suffixes of HDF5 files, in lower case. Those of the authors of X2CT-GAN hold voxels that were resampled and masked
+already, with DRRs of them, and not their place in the patient: `cohort.cohort_from_hdf5` keeps them as they are, where
+a preparation would resample them again and part them from their DRRs."""
+
+HDF5_ELSEWHERE = (
+    "is HDF5; the files of the authors of X2CT-GAN become a cohort by python -m cohort from-hdf5, which keeps their "
+    "voxels and DRRs; leave others out"
+)
+"""Why HDF5 is refused."""
+
 LEAST_IMAGES = 10
 """Number of images below which a DICOM series is a scout, a dose sheet or a few key images, and no CT of a chest."""
 
@@ -37,7 +48,7 @@ def find_sources(
     """Find the CTs below a folder: every series of DICOM CT images, every NIfTI, MHA, MHD and NRRD file.
 
     DICOM files are recognised by content and grouped by their series. Files of other modalities and other kinds are
-    left out without a word, and so are scouts.
+    left out without a word, and so are scouts; HDF5 files are refused.
 
     Args:
         source: folder; pattern with * or **; or text file with one path in each line.
@@ -52,10 +63,13 @@ def find_sources(
     skipped = exclude.resolve() if exclude else None
     files = [file for file in _files(source) if skipped is None or skipped not in file.resolve().parents]
     found: list[Source] = []
+    refused: list[tuple[str, str]] = []
     series: dict[str, list[_Image]] = {}
     for file in files:
         if file.name.lower().endswith(CT_SUFFIXES):
             found.append(_of_file(file))
+        elif file.name.lower().endswith(HDF5_SUFFIXES):
+            refused.append((str(file), HDF5_ELSEWHERE))
         elif (image := _ct_image(file)) is not None:
             series.setdefault(image.series, []).append(image)
     for uid, images in series.items():
@@ -64,7 +78,7 @@ def find_sources(
             patient = key_of(PATIENT_TAGS + images[0].patient)
             found.append(Source(f"ct_{key}", patient, members[0], members, "dicom", key))
     names = Counter(one.case for one in found)
-    refused = [
+    refused += [
         (str(one.path), "has the name of another CT; give one of the two another name")
         for one in found
         if names[one.case] > 1
