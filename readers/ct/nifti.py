@@ -74,7 +74,10 @@ def _read_header(file: Path) -> Any:
     with _open(file) as stream:
         kind = nibabel.Nifti2Header if stream.read(8)[4:7] in (b"n+2", b"ni2") else nibabel.Nifti1Header
         stream.seek(0)
-        header = kind.from_fileobj(stream)
+        header = kind.from_fileobj(stream, check=False)
+    if not header["pixdim"][1:4].all() and not header["sform_code"]:
+        raise InputError(f"{file}: states a spacing of 0 (pixdim) and no sform; export it again with its spacing")
+    header.check_fix()  # which makes 1 of a spacing of 0
     parts = ("quatern_b", "quatern_c", "quatern_d")
     length = float(np.sqrt(sum(float(header[part]) ** 2 for part in parts)))
     if 1 < length < 1 + MAX_QUATERNION:

@@ -18,7 +18,7 @@ class SliceStack:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self._voxels = np.empty(shape, np.int16)
+        self._voxels: np.ndarray = np.empty(shape, np.int16)
         self._count = 0
 
     def add(self, values: np.ndarray) -> None:
