@@ -35,6 +35,7 @@ from .datalist import read_cases
 from .prepare import PreparedCohort, PrepareOptions
 from .prepare.case import CASES, Source, note_of, prepare_case, write_case
 from .prepare.run import finish_cohort
+from .prepare.sources import HDF5_SUFFIXES
 from .split import FOLDS, manifest_of, patient_of
 from .x2ct_protocol import CUBE, OFFSET, RADIOGRAPH_MAX, crop_to_cube, resample_to_1mm
 
@@ -197,7 +198,7 @@ def _find_files(source: Path) -> list[Path]:
     if not source.exists():
         raise InputError(f"{source}: there is no such file or folder; give the folder of the HDF5 files")
     found = [source] if source.is_file() else sorted(source.rglob("[!.]*"))
-    files = [file for file in found if file.is_file() and (file == source or file.suffix in (".h5", ".hdf5"))]
+    files = [file for file in found if file.is_file() and (file == source or file.name.lower().endswith(HDF5_SUFFIXES))]
     if not files:
         raise InputError(f"{source}: holds no file ending in .h5 or .hdf5; give the folder of the HDF5 files")
     return files

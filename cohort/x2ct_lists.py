@@ -44,8 +44,29 @@ def split_by_lists(
         InputError: where a list cannot be read or lists a case twice, a patient is in both lists, or a list has no case
             in the cohort.
     """
-    listed = {"train": _read_list(Path(train_list)), "test": _read_list(Path(test_list))}
-    train, test = set(listed["train"]), set(listed["test"])
+    train, test, leaked = _read_lists(Path(train_list), Path(test_list), fix_leak)
+    root = Path(folder).resolve()
+    entries = cohort_entries(root)
+    _report(root, {entry["case"] for entry in entries}, train | test)
+    held_out = {entry["patient"] for entry in entries if entry["case"] in test}
+    others = [entry for entry in entries if entry["case"] in train]
+    for name, found in ((test_list, held_out), (train_list, others)):
+        if not found:
+            raise InputError(f"{root}: holds no case of {name}; name the CTs as the list does")
+    try:
+        fold = folds_of(others, test=0, validation=validation, seed=seed) | dict.fromkeys(held_out, "test")
+    except InputError as error:
+        raise InputError(f"{root}: {error}") from error
+    manifest = manifest_place(root, output)
+    kept = [entry for entry in entries if entry["case"] in train | test]
+    cases = with_folds(root, manifest, kept, fold)
+    set_aside(manifest)
+    return write_json(manifest, {"version": 1, "seed": seed, "protocol": "x2ct", "moved": leaked, "cases": cases})
+
+
+def _read_lists(train_list: Path, test_list: Path, fix_leak: bool) -> tuple[set[str], set[str], list[str]]:
+    """Return the cases for training, those for testing, and which of the former the test list holds."""
+    train, test = set(_read_list(train_list)), set(_read_list(test_list))
     both = sorted(train & test)
     if both:
         raise InputError(f"{test_list}: lists {both[0]}, and so does {train_list}; list each case once")
@@ -59,25 +80,7 @@ def split_by_lists(
         )
     if leaked:
         logger.warning("moved to train, since their patient is in both lists: %s", ", ".join(leaked))
-
-    root = Path(folder).resolve()
-    entries = cohort_entries(root)
-    _report(root, {entry["case"] for entry in entries}, train | test)
-    test -= set(leaked)
-    held_out = {entry["patient"] for entry in entries if entry["case"] in test}
-    others = [entry for entry in entries if entry["case"] in train.union(leaked)]
-    for name, found in ((test_list, held_out), (train_list, others)):
-        if not found:
-            raise InputError(f"{root}: holds no case of {name}; name the CTs as the list does")
-    try:
-        fold = folds_of(others, test=0, validation=validation, seed=seed) | dict.fromkeys(held_out, "test")
-    except InputError as error:
-        raise InputError(f"{root}: {error}") from error
-    manifest = manifest_place(root, output)
-    kept = [entry for entry in entries if entry["case"] in train | test | set(leaked)]
-    cases = with_folds(root, manifest, kept, fold)
-    set_aside(manifest)
-    return write_json(manifest, {"version": 1, "seed": seed, "protocol": "x2ct", "moved": leaked, "cases": cases})
+    return train.union(leaked), test.difference(leaked), leaked
 
 
 def _read_list(file: Path) -> list[str]:

@@ -26,7 +26,7 @@ def run_command(commands: Command | Mapping[str, Command], name: str, words: Seq
         name: name of the package, for the help.
         words: words of the command line; None takes those of this program.
     """
-    import fire  # here, so that whoever uses the package as a library does not need it
+    import fire  # here, so that programs which import the package do not need it
 
     report_input_errors()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -18,7 +18,7 @@ from conventions import InputError, View
 from drr import Acquisition, VolumeGrid
 from readers import ReadOptions, read_films
 from storage import key_of, write_atomically
-from transforms import RayCastDRR, ReadVolume, ResampleToGrid
+from transforms import RayCastDRR, ReadVolume, ResampleToGrid, shrink
 
 from .figures import PLANES, describe_views, draw_picture, grey_of_hu, save_figure
 
@@ -123,7 +123,7 @@ def _thumbnail(folder: Path, case: Mapping[str, Any]) -> Path:
     """Draw a CT, unless it was drawn already."""
     file = folder / THUMBNAILS / f"{case['case']}_{key_of(case['sha256'])[:8]}.png"
     if not file.is_file():
-        volume_hu = ResampleToGrid(SHOWN)(ReadVolume()(folder / case["ct"]))
+        volume_hu = ResampleToGrid(SHOWN)(shrink(ReadVolume()(folder / case["ct"]), min(SHOWN.grid.spacing)))
         save_figure(_figure(volume_hu.numpy()[0], RayCastDRR(SHOWN)(volume_hu).numpy()), file)
     return file
 

@@ -52,3 +52,5 @@ from .volume import ReadVolume as ReadVolume
 from .volume import ReadVolumed as ReadVolumed
 from .volume import ResampleToGrid as ResampleToGrid
 from .volume import ResampleToGridd as ResampleToGridd
+from .volume import block_means as block_means
+from .volume import shrink as shrink

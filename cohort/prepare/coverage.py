@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from conventions import LPS_TO_RAS
 from readers import LEAST_ML, SKIN_HU, body_mask, lung_mask, mask_box
-from transforms import COARSE_MM
+from transforms import COARSE_MM, block_means
 
 CUT_SHARE = 0.1
 """Area of the lungs in the first or last slice, as a share of their largest, above which the scan cuts them."""
@@ -32,11 +32,11 @@ def measure_coverage(volume_hu: np.ndarray, affine: np.ndarray, spacing: float) 
         and the mask of the patient, (D, H, W) bool.
     """
     step = max(1, round(COARSE_MM / spacing))
-    coarse = _means(volume_hu, step)
+    coarse = block_means(volume_hu, [step] * 3)
     voxel_ml = (step * spacing) ** 3 / 1000
     lungs = lung_mask(coarse, step * spacing)
     fine_step = max(1, int(2.0 / spacing))
-    body = body_mask(_means(volume_hu, fine_step), fine_step * spacing)
+    body = body_mask(block_means(volume_hu, [fine_step] * 3), fine_step * spacing)
     found = bool(lungs.sum() * voxel_ml >= LEAST_ML)
     cut = _cut_lungs(lungs) if found else []
     cut += _cut_body(body)
@@ -52,13 +52,6 @@ def measure_coverage(volume_hu: np.ndarray, affine: np.ndarray, spacing: float) 
         "lung_centre_lps": centre,
     }
     return facts, _with_skin(body, fine_step, volume_hu)
-
-
-def _means(volume: np.ndarray, step: int) -> np.ndarray:
-    """Return the means of blocks of voxels; what is left over at the ends is cut off."""
-    d, h, w = (n // step for n in volume.shape)
-    blocks = volume[: d * step, : h * step, : w * step].reshape(d, step, h, step, w, step)
-    return blocks.mean((1, 3, 5), dtype=np.float32)
 
 
 def _with_skin(body: np.ndarray, step: int, volume_hu: np.ndarray) -> np.ndarray:

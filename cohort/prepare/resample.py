@@ -42,7 +42,7 @@ def resample(
     """Resample a scan onto a grid.
 
     Args:
-        volume_hu: (X, Y, Z) HU.
+        volume_hu: (X, Y, Z) HU, int16 or float32.
         affine: (4, 4) voxel index to RAS in mm.
         grid: the grid, (D, H, W).
         centre_lps: patient position of its centre in mm.
@@ -63,7 +63,7 @@ def resample(
         if any(edge.stop <= edge.start for edge in box):
             made[first:last] = HU_AIR
             continue
-        part = volume_hu[box]
+        part = volume_hu[box].astype(np.float32, copy=False)
         if any(sigma):
             part = ndimage.gaussian_filter(part, sigma, mode="nearest", truncate=3.0)
         offset = step[:3, :3] @ [first, 0, 0] + step[:3, 3] - [edge.start for edge in box]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import count, product
 
 import numpy as np
 from scipy import ndimage
@@ -30,7 +30,7 @@ def fill_outside(voxels: np.ndarray, record: DecisionRecord) -> None:
     block of water.
 
     Args:
-        voxels: (X, Y, Z) float32 HU; changed in place.
+        voxels: (X, Y, Z) HU, int16 or float32; changed in place.
         record: takes a doubt where something is changed.
     """
     lines = [_line(axis, ends) for axis in range(3) for ends in product((0, -1), repeat=2)]
@@ -42,12 +42,14 @@ def fill_outside(voxels: np.ndarray, record: DecisionRecord) -> None:
     if counts.max() < max(MIN_CORNER * values.size, MIN_AGREEMENT * dense.size):
         return
     value = found[counts.argmax()]
-    same = voxels == value
-    corners = np.zeros_like(same)
+    fill = np.zeros_like(voxels, bool)
     for line in lines:
-        corners[line] = same[line]
-    fill = ndimage.binary_propagation(corners, mask=same)
-    tissue = np.count_nonzero((voxels > TISSUE_HU[0]) & (voxels < TISSUE_HU[1]) & ~fill)
+        fill[line] = voxels[line] == value
+    _spread(fill, voxels, value)
+    tissue = sum(
+        np.count_nonzero((values > TISSUE_HU[0]) & (values < TISSUE_HU[1]) & ~filled)
+        for values, filled in zip(_planes(voxels), _planes(fill), strict=True)
+    )
     if tissue < MIN_SHARE * voxels.size:
         return  # it is the patient
     voxels[fill] = HU_AIR
@@ -56,6 +58,35 @@ def fill_outside(voxels: np.ndarray, record: DecisionRecord) -> None:
         f"{fill.mean():.0%} of the volume, from its edges on, is exactly {value:g} HU; it lies outside the field and "
         "becomes air",
     )
+
+
+def _spread(fill: np.ndarray, voxels: np.ndarray, value: float) -> None:
+    """Spread a mask to all voxels of one value that its own touch by their faces, up and down through the slices.
+
+    One slice at a time: a search through the whole volume needs several masks of its size.
+
+    Args:
+        fill: (X, Y, Z) bool; changed in place.
+        voxels: (X, Y, Z) HU.
+        value: the value.
+    """
+    slices = list(zip(_planes(fill), _planes(voxels), strict=True))
+    for sweep in count():
+        before, changed = np.zeros_like(fill[..., 0]), False
+        for filled, values in slices if sweep % 2 == 0 else reversed(slices):
+            same = values == value
+            seeds = filled | (before & same)
+            if sweep == 0 or np.count_nonzero(seeds) > np.count_nonzero(filled):
+                filled[...] = ndimage.binary_propagation(seeds, mask=same)
+                changed = True
+            before = filled
+        if not changed:
+            return
+
+
+def _planes(volume: np.ndarray) -> np.ndarray:
+    """Return a volume as a sequence of its slices, which readers store one after the other."""
+    return np.moveaxis(volume, -1, 0)
 
 
 def _line(axis: int, ends: tuple[int, ...]) -> tuple[int | slice, ...]:

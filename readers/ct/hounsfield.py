@@ -43,7 +43,7 @@ def undo_offset(voxels: np.ndarray, record: DecisionRecord) -> None:
     -1024, so with 1024 nothing lies below 0, and with 1000 something does, down to -24.
 
     Args:
-        voxels: (X, Y, Z) float32; changed in place.
+        voxels: (X, Y, Z), int16 or float32; changed in place.
         record: takes a doubt where an offset is undone.
     """
     values = _sample(voxels)
@@ -54,6 +54,7 @@ def undo_offset(voxels: np.ndarray, record: DecisionRecord) -> None:
     for offset in OFFSETS:
         fits = lowest >= 0 if offset == 1024 else -24 <= lowest < -AIR_PEAK
         if fits and abs(air - (offset - 1000)) <= AIR_PEAK and _shares(values - offset).min() >= MIN_SHARE:
+            np.maximum(voxels, np.iinfo(np.int16).min + offset, out=voxels)  # int16 would turn over in the padding
             voxels -= offset
             record.doubt(
                 "HU", f"no value lies below {lowest:g} and air lies at {air:g}: HU + {offset}; {offset} is subtracted"
@@ -94,9 +95,9 @@ def check_hu(file: Path, voxels: np.ndarray, record: DecisionRecord) -> None:
 
 
 def _sample(voxels: np.ndarray) -> np.ndarray:
-    """Return a regular sample of the voxels of a volume, flat."""
+    """Return a regular sample of the voxels of a volume, flat, as float32."""
     step = max(1, round((voxels.size / SAMPLED) ** (1 / 3)))
-    return voxels[::step, ::step, ::step].ravel()
+    return voxels[::step, ::step, ::step].ravel().astype(np.float32, copy=False)
 
 
 def _shares(values: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from .checks import check_size
 from .file_kind import CTKind
 from .image_header import check_image_header
 from .scan import Scan, finish_scan
+from .slices import SliceStack
 
 itk, has_itk = optional_import("itk")
 
@@ -38,6 +39,12 @@ def read_itk_ct(file: Path, kind: CTKind, record: DecisionRecord) -> Scan:
     if not has_itk:
         raise InputError(f"{file}: reading {kind} needs the package itk; install it, or give NIfTI")
     check_image_header(file, kind, record)
+    voxels, affine = _read(file, kind)
+    return finish_scan(file, voxels, affine, record)
+
+
+def _read(file: Path, kind: CTKind) -> tuple[np.ndarray, np.ndarray]:
+    """Return (X, Y, Z) values and the affine; ITK's own copy ends with this function."""
     try:
         image = itk.imread(str(file), imageio=getattr(itk, _IO[kind]).New())
     except RuntimeError as error:
@@ -45,7 +52,10 @@ def read_itk_ct(file: Path, kind: CTKind, record: DecisionRecord) -> Scan:
         raise InputError(f"{file}: cannot be read as {kind} ({reason}); export the CT again") from error
     voxels = itk.array_view_from_image(image)
     check_size(file, voxels.shape[::-1])
-    return finish_scan(file, voxels.transpose(2, 1, 0).astype(np.float32), _affine(image), record)
+    stack = SliceStack(voxels.shape)
+    for plane in voxels:
+        stack.add(plane.astype(np.float32))
+    return stack.volume(), _affine(image)
 
 
 def _affine(image: Any) -> np.ndarray:

@@ -14,9 +14,9 @@ from conventions import InputError
 from ..record import DecisionRecord
 from .checks import check_size, plausible_extent
 from .scan import Scan, finish_scan
+from .slices import SliceStack
 
 nibabel, has_nibabel = optional_import("nibabel")
-ArrayProxy, _ = optional_import("nibabel.arrayproxy", name="ArrayProxy")
 
 UNITS = {1: ("metre", 1e3), 2: ("mm", 1.0), 3: ("micron", 1e-3)}
 """Code of the unit of length, the low three bits of xyzt_units -> name, mm."""
@@ -74,7 +74,10 @@ def _read_header(file: Path) -> Any:
     with _open(file) as stream:
         kind = nibabel.Nifti2Header if stream.read(8)[4:7] in (b"n+2", b"ni2") else nibabel.Nifti1Header
         stream.seek(0)
-        header = kind.from_fileobj(stream)
+        header = kind.from_fileobj(stream, check=False)
+    if not header["pixdim"][1:4].all() and not header["sform_code"]:
+        raise InputError(f"{file}: states a spacing of 0 (pixdim) and no sform; export it again with its spacing")
+    header.check_fix()  # which makes 1 of a spacing of 0
     parts = ("quatern_b", "quatern_c", "quatern_d")
     length = float(np.sqrt(sum(float(header[part]) ** 2 for part in parts)))
     if 1 < length < 1 + MAX_QUATERNION:
@@ -98,23 +101,35 @@ def _shape(file: Path, header: Any) -> tuple[int, ...]:
 
 
 def _read_voxels(file: Path, header: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return (X, Y, Z) float32 of a header's data, scaled by its slope and intercept."""
+    """Return (X, Y, Z) of a header's data, scaled by its slope and intercept, read slice by slice."""
     data = file
     if header["magic"].item().startswith(b"ni"):
         data = next((f for s in (".img", ".img.gz", ".IMG") if (f := file.with_suffix(s)).is_file()), file)
         if data == file:
             raise InputError(f"{file}: is a NIfTI header whose .img file is not there; give both, or one .nii file")
-    needed = int(np.prod(shape)) * header.get_data_dtype().itemsize
+    dtype, (slope, intercept) = header.get_data_dtype(), header.get_slope_inter()
+    each = shape[0] * shape[1] * dtype.itemsize
+    needed = each * shape[2]
+    stack = SliceStack(shape[::-1])
     with _open(data) as stream:
         factor = MAX_GZIP if isinstance(stream, gzip.GzipFile) else 1
         if data.stat().st_size * factor < needed:
-            raise InputError(f"{file}: is cut off (truncated): its header claims {needed} bytes; export it again")
-        voxels = np.array(ArrayProxy(stream, header).get_unscaled(), dtype=np.float32).reshape(shape)
-    slope, intercept = header.get_slope_inter()
-    if slope is not None:
-        voxels *= np.float32(slope)
-        voxels += np.float32(intercept)
-    return voxels
+            raise _cut_off(file, needed)
+        stream.seek(header.get_data_offset())
+        for _ in range(shape[2]):
+            stored = stream.read(each)
+            if len(stored) < each:
+                raise _cut_off(file, needed)
+            values = np.frombuffer(stored, dtype).reshape(shape[1::-1]).astype(np.float32)
+            if slope is not None:
+                values *= np.float32(slope)
+                values += np.float32(intercept)
+            stack.add(values)
+    return stack.volume()
+
+
+def _cut_off(file: Path, needed: int) -> InputError:
+    return InputError(f"{file}: is cut off (truncated): its header claims {needed} bytes; export it again")
 
 
 def _affine(file: Path, header: Any, shape: tuple[int, ...], record: DecisionRecord) -> np.ndarray:

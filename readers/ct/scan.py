@@ -23,7 +23,8 @@ class Scan:
     """A CT as it is read.
 
     Args:
-        volume_hu: (X, Y, Z) float32 HU in the file's own axes, within the 12-bit range of a CT, [-1024, 3071].
+        volume_hu: (X, Y, Z) HU in the file's own axes, within the 12-bit range of a CT, [-1024, 3071]; int16 where the
+            file holds whole numbers, else float32.
         affine: (4, 4) voxel index to RAS in mm. Axes may lean, as with a tilted gantry; resampling straightens them.
         record: every decision about the CT.
     """
@@ -38,7 +39,7 @@ def finish_scan(file: Path, voxels: np.ndarray, affine: np.ndarray, record: Deci
 
     Args:
         file: named in errors.
-        voxels: (X, Y, Z) float32 in HU, by the file; changed in place.
+        voxels: (X, Y, Z) in HU, by the file, int16 or float32; changed in place.
         affine: (4, 4) voxel index to RAS in mm.
         record: takes the decisions.
 
@@ -53,4 +54,4 @@ def finish_scan(file: Path, voxels: np.ndarray, affine: np.ndarray, record: Deci
     undo_offset(voxels, record)
     check_hu(file, voxels, record)
     fill_outside(voxels, record)
-    return Scan(np.clip(voxels, HU_AIR, HU_MAX, out=voxels), affine, record)
+    return Scan(np.clip(voxels, int(HU_AIR), int(HU_MAX), out=voxels), affine, record)

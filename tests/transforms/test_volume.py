@@ -6,11 +6,12 @@ import pytest
 import torch
 from monai.data import MetaTensor, list_data_collate
 from scipy.spatial.transform import Rotation
+from skimage.measure import block_reduce
 
 from conventions import HU_AIR, LPS_TO_RAS, InputError
 from drr import Acquisition, VolumeGrid
 from tests import chest_model
-from transforms import DECISIONS, ReadVolume, ResampleToGrid, ResampleToGridd
+from transforms import DECISIONS, ReadVolume, ResampleToGrid, ResampleToGridd, block_means, shrink
 
 GRID = VolumeGrid((64, 64, 64), 2.5)
 OBLIQUE_RMSE_HU = 20.0
@@ -31,6 +32,26 @@ def test_the_decisions_of_the_reading_travel_as_text(write_ct, asymmetric_thorax
     np.testing.assert_array_equal(scan[0].numpy(), asymmetric_thorax)
     batch = list_data_collate([{"label": scan}, {"label": ReadVolume()(write_ct(asymmetric_thorax))}])
     assert [len(json.loads(text)) for text in batch["label"].meta[DECISIONS]] == [2, 1]
+
+
+def test_means_of_blocks_are_those_of_skimage():
+    volume = np.random.default_rng(0).integers(-1024, 3071, (13, 12, 7), np.int16)
+    expected = block_reduce(volume[:12, :, :6], (4, 3, 2), np.mean)
+    np.testing.assert_allclose(block_means(volume, (4, 3, 2)), expected, rtol=1e-6)
+
+
+def test_a_shrunk_scan_keeps_the_places_of_a_linear_function():
+    """Its mean over a block is its value in the middle of the block."""
+    affine = np.array([[0, -1.1, 0.2, 5], [0.9, 0, 0, -7], [0, 0, 3.0, 11], [0, 0, 0, 1]])
+    index = np.stack(np.meshgrid(*map(np.arange, (13, 12, 7)), indexing="ij"), -1)
+    slope = np.array([3.0, -5.0, 2.0])
+    values = ((index @ affine[:3, :3].T + affine[:3, 3]) @ slope).astype(np.float32)
+    small = shrink(MetaTensor(torch.from_numpy(values)[None], affine=affine), 4.0)
+    assert small.shape == (1, 3, 4, 7)
+    there = np.stack(np.meshgrid(*map(np.arange, small.shape[1:]), indexing="ij"), -1)
+    place = small.affine.numpy()
+    expected = (there @ place[:3, :3].T + place[:3, 3]) @ slope
+    np.testing.assert_allclose(small.numpy()[0], expected, atol=1e-4)
 
 
 def centred(spacing_and_axes, shape):

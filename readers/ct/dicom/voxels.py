@@ -21,6 +21,7 @@ from ...radiographs.dicom.header import PIXELS, Header
 from ...radiographs.dicom.pixels import stored_values
 from ...radiographs.stream import StreamFacts, stream_facts
 from ...record import DecisionRecord
+from ..slices import SliceStack
 from .frames import Frame
 
 pydicom, _ = optional_import("pydicom")
@@ -63,8 +64,8 @@ def read_voxels(frames: Sequence[Frame], record: DecisionRecord) -> np.ndarray:
         record: takes the decisions.
 
     Returns:
-        (X, Y, Z) float32 HU; X runs along the rows of a slice and Y along its columns. Padding that the tags state is
-        air.
+        (X, Y, Z) HU, int16 where that holds them exactly, else float32; X runs along the rows of a slice and Y along
+        its columns. Padding that the tags state is air.
 
     Raises:
         InputError: where pixels are missing, cut off, damaged or of no known syntax, or a rescale slope is 0.
@@ -72,8 +73,7 @@ def read_voxels(frames: Sequence[Frame], record: DecisionRecord) -> np.ndarray:
     _check_bits(frames)
     _check_rescale(frames, record)
     rows, columns = frames[0].shape
-    voxels = np.empty((len(frames), rows, columns), np.float32)
-    done, padded = 0, 0
+    stack, padded = SliceStack((len(frames), rows, columns)), 0
     for (compressed, *_), coded in groupby(_load(frames), key=lambda loaded: loaded.coding):
         size = COMPRESSED if compressed else PLAIN
         while batch := list(islice(coded, size)):
@@ -84,11 +84,11 @@ def read_voxels(frames: Sequence[Frame], record: DecisionRecord) -> np.ndarray:
                 frame = one.frame
                 hu = values * np.float32(_slope(frame)) + np.float32(frame.intercept or 0)
                 padded += _clear_padding(frame.header, values, hu)
-                voxels[done] = hu
-                done += 1
+                stack.add(hu)
+    volume = stack.volume()
     if padded:
-        record.changed("padding", f"{padded / voxels.size:.1%} of the voxels are padding by the tags and become air")
-    return voxels.transpose(2, 1, 0)
+        record.changed("padding", f"{padded / volume.size:.1%} of the voxels are padding by the tags and become air")
+    return volume
 
 
 def same_pixels(frames: Sequence[Frame]) -> bool:

@@ -58,6 +58,17 @@ def test_series_are_found_by_content_and_scouts_passed_over(tmp_path):
     assert {(one.kind, one.manufacturer) for one in found.cts} == {("dicom", "SIEMENS"), ("nii.gz", "")}
 
 
+def test_hdf5_is_refused_by_its_own_command(tmp_path):
+    (tmp_path / "in").mkdir()
+    write_nifti(tmp_path / "in" / "ct.nii.gz")
+    for name in ("ct_xray_data.h5", "other.HDF5"):
+        (tmp_path / "in" / name).write_bytes(b"\x89HDF\r\n\x1a\n")
+    made = prepare_cohort(tmp_path / "in", tmp_path / "out", PrepareOptions(spacing=5.0))
+    assert [case["case"] for case in made.cases] == ["ct"]
+    assert [Path(path).name for path, _ in made.refused] == ["ct_xray_data.h5", "other.HDF5"]
+    assert all("python -m cohort from-hdf5" in reason for _, reason in made.refused)
+
+
 def test_an_archive_folder_becomes_a_cohort(tmp_path):
     download(tmp_path / "in")
     made = prepare_cohort(tmp_path / "in", tmp_path / "out", PrepareOptions(spacing=5.0, keep_table=True))

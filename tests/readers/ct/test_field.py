@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from readers import read_ct
+from readers.ct.field import _spread
 from tests.readers.ct.ct_files import axial_affine, right, says, silent, volume, write_nifti
 
 
@@ -49,3 +50,15 @@ def test_a_patient_who_reaches_the_edges_is_left_alone(tmp_path):
     scan = read_ct(write_nifti(tmp_path / "ct.nii", hu, affine))
     silent(scan)
     np.testing.assert_array_equal(scan.volume_hu, hu)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_field_is_what_a_search_through_the_whole_volume_finds(seed):
+    """In a maze whose ways run up and down several times."""
+    maze = (np.random.default_rng(seed).random((14, 15, 16)) < 0.5).astype(np.int16)
+    fill = np.zeros(maze.shape, bool)
+    fill[0, 0] = maze[0, 0] == 0
+    expected = ndimage.binary_propagation(fill, mask=maze == 0)
+    assert expected.sum() > 1000
+    _spread(fill, maze, 0)
+    np.testing.assert_array_equal(fill, expected)

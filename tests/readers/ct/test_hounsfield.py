@@ -62,6 +62,16 @@ def test_hu_of_a_scanner_are_left_alone(tmp_path):
     silent(scan)
 
 
+def test_the_darkest_padding_stays_air_where_an_offset_is_undone(tmp_path):
+    """The smallest number of int16, less the offset, would come out at the bright end."""
+    hu = noisy() + 1024
+    hu[:, 0] = np.iinfo(np.int16).min
+    scan = read_ct(write_nifti(tmp_path / "ct.nii", hu))
+    says(scan, "doubt", "HU", "1024 is subtracted")
+    assert (scan.volume_hu[:, 0] == -1024).all()
+    np.testing.assert_array_equal(scan.volume_hu[:, 1:], noisy()[:, 1:])
+
+
 def test_real_cts_are_read_as_they_are(real_data):
     """Nothing is doubted, and an offset is undone or refused, never taken for the other one."""
     files = sorted(file for folder in ("ct", "ct_more") for file in (real_data / folder).glob("*.nii.gz"))

@@ -248,6 +248,13 @@ def test_orientations_that_are_none(tmp_path):
         refused(patched(path, 280, "12f", *numbers), "no usable axes")
 
 
+def test_a_spacing_of_zero(tmp_path):
+    """nibabel makes 1 mm of it, which the sform may say better."""
+    zero = 80, "3f", 0, 0, 0
+    refused(patched(write_nifti(tmp_path / "a.nii", sform=0), *zero), r"states a spacing of 0 \(pixdim\) and no sform")
+    right(patched(write_nifti(tmp_path / "b.nii", qform=0), *zero))
+
+
 def test_axes_of_one_are_dropped(tmp_path):
     """Case 72."""
     one = write_nifti(tmp_path / "one.nii", volume()[..., None])
