@@ -31,6 +31,5 @@ from .unpaired import find_films as find_films
 from .unpaired import prepared_films as prepared_films
 from .unpaired import view_of as view_of
 from .validate import validate_cohort as validate_cohort
-from .x2ct_hdf5 import cohort_from_hdf5 as cohort_from_hdf5
 from .x2ct_hdf5 import cohort_to_hdf5 as cohort_to_hdf5
 from .x2ct_lists import split_by_lists as split_by_lists

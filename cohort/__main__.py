@@ -18,7 +18,7 @@ from .prepare import PrepareOptions, plan_cohort, prepare_cohort
 from .public_index import PublicIndex
 from .split import FOLDS, split_cohort
 from .validate import validate_cohort
-from .x2ct_hdf5 import cohort_from_hdf5, cohort_to_hdf5
+from .x2ct_hdf5 import cohort_to_hdf5
 from .x2ct_lists import split_by_lists
 
 REFUSED = 3
@@ -153,8 +153,8 @@ def prepare(
     on where it was. Ends with 3 where something was refused; the table at the end says why.
 
     Args:
-        source: folder with DICOM series, NIfTI, MHA, MHD and NRRD files in any mixture, a pattern with *, or a text
-            file with one path in each line.
+        source: folder with DICOM series, NIfTI, MHA, MHD, NRRD files and HDF5 files of the authors of X2CT-GAN in any
+            mixture, a pattern with *, or a text file with one path in each line.
         destination: folder of the cohort, for --dataset_dir.
         spacing: voxel spacing of the volumes in mm.
         keep_table: keep what is not the patient.
@@ -179,25 +179,6 @@ def prepare(
         print(f"{made.manifest}: {len(made.cases)} CTs, {len(doubted)} of them with doubts{with_films}; look at {page}")
     if made.films_left_out:
         print(f"{made.films_left_out} films of patients without a CT here are left out")
-    _end(made.refused)
-
-
-def from_hdf5(source: str, destination: str, licence: str = "", seed: int = 0) -> None:
-    """Read the HDF5 files of the authors of X2CT-GAN into a cohort: CTs, their DRRs and a manifest.
-
-    Ends with 3 where files were refused; the table at the end says why.
-
-    Args:
-        source: folder with CASE/ct_xray_data.h5 or other .h5 files, or one file.
-        destination: folder of the cohort, for --dataset_dir.
-        licence: licence of the data, in words, for the manifest.
-        seed: seed of the split into folds.
-    """
-    made = cohort_from_hdf5(source, destination, licence, seed)
-    if made.cases:
-        print(
-            f"{made.manifest}: {len(made.cases)} CTs, laid at the origin, since such files do not tell where they lay"
-        )
     _end(made.refused)
 
 
@@ -256,7 +237,6 @@ if __name__ == "__main__":
             "download": download,
             "phantom": phantom,
             "prepare": prepare,
-            "from-hdf5": from_hdf5,
             "to-hdf5": to_hdf5,
             "split": split,
             "validate": validate,

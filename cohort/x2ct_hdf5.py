@@ -1,17 +1,9 @@
-"""The HDF5 files of the authors of X2CT-GAN, read into a cohort and written from one.
-
-A case is CASE/ct_xray_data.h5 with `ct`, (D, H, W) HU + 1024, and the DRRs `xray1` (PA) and `xray2` (lateral), 0 to
-255. D runs to the feet, H to the back, W to the patient's left: that is how their DRRs lie, and how their program turns
-a CT before it writes it. Not published are the type of the numbers, and how the cube of 320 mm became 256 voxels. What
-is assumed is in the decisions of each case that is read, and in `cohort_to_hdf5`.
-"""
+"""Write a cohort as the HDF5 files of the authors of X2CT-GAN (`cohort.prepare.hdf5` reads them)."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,28 +16,19 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from conventions import PHANTOM_NOTE, SYNTHETIC_NOTE, InputError, MarkKind, mark
+from conventions import SYNTHETIC_NOTE, InputError, MarkKind, mark
 from drr import X2CT_ISOCENTRE_SLIP, Acquisition, VolumeGrid, preset
-from export import write_png16
-from readers import CT_LOG, DecisionRecord, finish_scan, read_ct
-from storage import check_run, digest_of, key_of, set_aside, write_atomically
+from readers import read_ct
+from storage import check_run, digest_of, set_aside, write_atomically
 from transforms import RayCastDRR
 
 from .datalist import read_cases
-from .prepare import PreparedCohort, PrepareOptions
-from .prepare.case import CASES, Source, note_of, prepare_case, write_case
-from .prepare.run import finish_cohort
-from .prepare.sources import HDF5_SUFFIXES
-from .split import FOLDS, manifest_of, patient_of
+from .prepare.case import note_of
+from .prepare.hdf5 import FILE_NAME, MADE_BY, NOTE, RADIOGRAPHS
+from .split import FOLDS, manifest_of
 from .x2ct_protocol import CUBE, OFFSET, RADIOGRAPH_MAX, crop_to_cube, resample_to_1mm
 
 h5py, has_h5py = optional_import("h5py")
-
-FILE_NAME = "ct_xray_data.h5"
-"""Name of the file of each case; its folder has the name of the case."""
-
-RADIOGRAPHS = {"pa": "xray1", "lateral": "xray2"}
-"""View -> dataset."""
 
 SIDE = 256
 """Voxels and pixels per side of the files that are written, as the authors' name LIDC256 says."""
@@ -53,62 +36,11 @@ SIDE = 256
 DRR_OFFSET = 1000
 """What the authors subtract from a stored CT before ray casting, where their other code subtracts 1024."""
 
-MAX_VALUES = 512**3
-"""Largest number of values of an array that is read."""
-
-HU_LIKE, HU_SHARE = -300, 0.01
-"""A stored value that the ringing of cubic splines seldom reaches, and the share of values below it from which the CT
-is in HU without offset."""
-
 STRAIGHT = 0.9998
 """Smallest cosine between the axes of a CT and those of the patient, 1.1 degrees."""
 
 MADE_OF = "sha256_of_ct"
 """Attribute of the files that are written: the SHA-256 of the CT."""
-
-NOTE = "note"
-"""Attribute of the files that are written: what a phantom says of itself."""
-
-MADE_BY = {"geometry": "x2ct", "curve": "plastimatch", "film_style": "x2ct"}
-"""How the DRRs of these files are made."""
-
-
-def cohort_from_hdf5(
-    source: str | os.PathLike[str], destination: str | os.PathLike[str], licence: str = "", seed: int = 0
-) -> PreparedCohort:
-    """Read the authors' HDF5 files into a cohort: CTs as NIfTI, radiographs as PNG, and a manifest.
-
-    Voxels stay as they are, on a cube of 320 mm whose centre is the origin: the files do not tell where it lay in the
-    patient. Cases have the names of their folders. A case that is finished, of the same file, is not made again.
-
-    Args:
-        source: folder that is searched with all folders below it for files ending in .h5 or .hdf5, or one such file.
-        destination: folder of the cohort.
-        licence: licence of the data, in words, for the manifest.
-        seed: seed of the split into folds.
-
-    Returns:
-        The manifest and what was refused.
-
-    Raises:
-        InputError: where h5py is missing, or no file is found.
-    """
-    _need_h5py()
-    folder = Path(destination)
-    check_run("cpu", [folder])
-    refused: list[tuple[str, str]] = []
-    path_of: dict[str, str] = {}
-    for file in tqdm(_find_files(Path(source)), desc="HDF5", unit="case"):
-        case = file.parent.name if file.name == FILE_NAME else file.stem
-        if case in path_of:
-            refused.append((str(file), f"has the name of another case, {case}; give one of the two another name"))
-            continue
-        path_of[case] = str(file)
-        one = Source(case, key_of(patient_of(case)), file, (file,), "h5")
-        outcome = prepare_case(one, PrepareOptions(keep_table=True, licence=licence), folder.resolve(), _import_case)
-        if "refused" in outcome:
-            refused.append((str(file), outcome["refused"]))
-    return finish_cohort(folder, path_of, refused, seed)
 
 
 def cohort_to_hdf5(
@@ -132,7 +64,8 @@ def cohort_to_hdf5(
     Raises:
         InputError: where h5py or the manifest is missing.
     """
-    _need_h5py()
+    if not has_h5py:
+        raise InputError("HDF5 needs the package h5py; install it, or the extra hdf5")
     folder = Path(destination)
     check_run("cpu", [folder])
     manifest = manifest_of(cohort)
@@ -149,127 +82,6 @@ def cohort_to_hdf5(
     for fold, names in listed.items():
         _write_list(folder / f"{fold}.txt", names)
     return files, refused
-
-
-def read_hdf5_case(file: Path) -> tuple[np.ndarray, dict[str, np.ndarray], str]:
-    """Read one of the authors' HDF5 files.
-
-    Nothing outside the file is opened, and no more is read than a CT and two radiographs can hold.
-
-    Args:
-        file: the file.
-
-    Returns:
-        `ct`, (D, H, W), a cube, as it is stored; the radiographs by view, (rows, columns) as they are stored; and what
-        a phantom says of itself.
-
-    Raises:
-        InputError: where the file is damaged, an array is missing, lies in another file, or does not hold what is
-            expected.
-    """
-    try:
-        with h5py.File(file, "r") as content:
-            ct = _read_array(file, content, "ct", 3)
-            images = {view: _read_array(file, content, name, 2) for view, name in RADIOGRAPHS.items()}
-            note = str(content.attrs.get(NOTE, ""))
-    except InputError:
-        raise
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:  # whatever the broken bytes cause
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: cannot be read as HDF5 ({reason}); copy or unpack it again") from error
-    if len({*ct.shape}) != 1:
-        raise InputError(f"{file}: its ct has the shape {ct.shape}, where a cube is expected; give the authors' files")
-    below = np.count_nonzero(ct < HU_LIKE) / ct.size
-    if below > HU_SHARE:
-        raise InputError(
-            f"{file}: {below:.0%} of its ct lies below {HU_LIKE}, so it holds HU, where HU + {OFFSET} is expected; add "
-            f"{OFFSET} to it"
-        )
-    _check_radiographs(file, images)
-    return ct, images, note if note == PHANTOM_NOTE else ""
-
-
-def _need_h5py() -> None:
-    if not has_h5py:
-        raise InputError("HDF5 needs the package h5py; install it, or the extra hdf5")
-
-
-def _find_files(source: Path) -> list[Path]:
-    if not source.exists():
-        raise InputError(f"{source}: there is no such file or folder; give the folder of the HDF5 files")
-    found = [source] if source.is_file() else sorted(source.rglob("[!.]*"))
-    files = [file for file in found if file.is_file() and (file == source or file.name.lower().endswith(HDF5_SUFFIXES))]
-    if not files:
-        raise InputError(f"{source}: holds no file ending in .h5 or .hdf5; give the folder of the HDF5 files")
-    return files
-
-
-def _read_array(file: Path, content: Any, name: str, axes: int) -> np.ndarray:
-    """Read a dataset after its kind, shape and type have been checked."""
-    there = ", ".join(sorted(content)[:10]) or "nothing"
-    key = name.encode()
-    if not content.id.links.exists(key):
-        raise InputError(f"{file}: holds no {name}, but {there}; give the authors' files ({FILE_NAME})")
-    if content.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
-        raise InputError(f"{file}: its {name} is a link to another place; copy the array into the file")
-    dataset = content[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise InputError(f"{file}: its {name} is a group, where an array is expected; give the authors' files")
-    if dataset.is_virtual or dataset.external:
-        raise InputError(f"{file}: its {name} lies in another file; copy the array into the file")
-    shape = dataset.shape or ()
-    if len(shape) != axes or min(shape) < 2 or math.prod(shape) > MAX_VALUES:
-        raise InputError(
-            f"{file}: its {name} has the shape {shape}, where {axes} axes and up to {MAX_VALUES} values are expected; "
-            "give the authors' files"
-        )
-    if dataset.dtype.kind not in "iuf":
-        raise InputError(
-            f"{file}: its {name} holds {dataset.dtype}, where numbers are expected; give the authors' files"
-        )
-    array: np.ndarray = dataset[()]
-    if not np.isfinite(array).all():
-        raise InputError(f"{file}: its {name} holds values that are not finite; copy or unpack it again")
-    return array
-
-
-def _check_radiographs(file: Path, images: Mapping[str, np.ndarray]) -> None:
-    """Refuse radiographs of different shapes, or outside the range from 0 to 255."""
-    shapes = [image.shape for image in images.values()]
-    if len(set(shapes)) != 1:
-        raise InputError(f"{file}: its radiographs have the shapes {shapes}; give two of one shape")
-    for view, image in images.items():
-        low, high = float(image.min()), float(image.max())
-        if low < 0 or high > RADIOGRAPH_MAX or high <= 1:
-            raise InputError(
-                f"{file}: its {RADIOGRAPHS[view]} runs from {low:g} to {high:g}, where 0 to {RADIOGRAPH_MAX} is "
-                "expected; scale it"
-            )
-
-
-def _import_case(source: Source, options: PrepareOptions, destination: Path) -> dict[str, Any]:
-    """Write the CT and the radiographs of an HDF5 file, and return their entry of the manifest without a fold."""
-    stored, images, note = read_hdf5_case(source.path)
-    spacing = CUBE / len(stored)
-    affine = VolumeGrid(stored.shape, spacing).affine()
-    record = DecisionRecord(str(source.path), CT_LOG)
-    record.found("type", f"the CT is {stored.dtype}, the radiographs are {images['pa'].dtype}")
-    record.assumed("HU", f"{OFFSET} is subtracted, as where the authors write a CT; their ray casting subtracts 1000")
-    record.assumed("axes", "the first voxel is at the head, the front and the patient's right")
-    record.assumed(
-        "spacing", f"{spacing:g} mm: {len(stored)} voxels are {CUBE} mm; where it lay in the patient is lost"
-    )
-    scan = finish_scan(source.path, stored.astype(np.float32) - OFFSET, affine, record)
-    file = destination / CASES / f"{source.case}.nii.gz"
-    pictures = {view: destination / "radiographs" / f"{source.case}_{view}.png" for view in images}
-    set_aside(file, *pictures.values())
-    for view, image in images.items():
-        write_png16(pictures[view], image / RADIOGRAPH_MAX, {**MADE_BY, "view": view})
-    options = replace(options, spacing=spacing)
-    scanned = {"shape": list(stored.shape), "spacing": [spacing] * 3}
-    entry = write_case(source, options, destination, np.rint(scan.volume_hu).astype(np.int16), affine, scanned, note)
-    places = {view: picture.relative_to(destination).as_posix() for view, picture in pictures.items()}
-    return {**entry, "kernel": "none", "radiographs": places, "decisions": record.to_list()}
 
 
 def _export_case(root: Path, entry: Mapping[str, Any], file: Path) -> Path:
@@ -335,7 +147,7 @@ def cast_radiographs(stored: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _read_png(file: Path) -> np.ndarray:
-    """Read a radiograph that `cohort_from_hdf5` wrote, 0 to 255."""
+    """Read a radiograph that `prepare_hdf5` wrote, 0 to 255."""
     try:
         with Image.open(file) as picture:
             grey = np.asarray(picture, dtype=np.float64)

@@ -23,6 +23,7 @@ from storage import check_run, set_aside, write_json
 from ..split import MANIFEST_NAME, folds_of
 from .case import PrepareOptions, Source, prepare_case
 from .film import FilmSource, prepare_film
+from .hdf5 import HDF5, prepare_hdf5
 from .once import RECORDS
 from .sources import find_sources
 
@@ -95,7 +96,7 @@ def prepare_cohort(
     every: list[Source | FilmSource] = [*found.cts, *found.films]
     mine = every[_part(part)]
     if not found.cts and not found.refused:
-        raise InputError(f"{source}: holds no CT; give a folder with DICOM series, NIfTI, MHA, MHD or NRRD files")
+        raise InputError(f"{source}: holds no CT; give a folder with DICOM series, NIfTI, MHA, NRRD or HDF5 files")
     work = partial(_prepare, options=options, destination=folder.resolve())
     path_of = {_name(one): str(one.path) for one in mine}
     refused = list(found.refused)
@@ -114,6 +115,8 @@ def _prepare(source: Source | FilmSource, options: PrepareOptions, destination: 
     """Prepare a CT or a film, wherever it is asked for: in this process, another one or on a cluster."""
     if isinstance(source, FilmSource):
         return prepare_film(source, destination)
+    if source.kind == HDF5:
+        return prepare_hdf5(source, options, destination)
     return prepare_case(source, options, destination)
 
 

@@ -17,19 +17,9 @@ from storage import digest_of, key_of
 from ..split import case_of, patient_of
 from .case import Source
 from .film import FilmSource
+from .hdf5 import HDF5_SUFFIXES, hdf5_source
 
 SAME_NAME = "has the name of another CT; give one of the two another name"
-
-HDF5_SUFFIXES = (".h5", ".hdf5")
-"""Suffixes of HDF5 files, in lower case. Those of the authors of X2CT-GAN hold voxels that were resampled and masked
-already, with DRRs of them, and not their place in the patient: `cohort.cohort_from_hdf5` keeps them as they are, where
-a preparation would resample them again and part them from their DRRs."""
-
-HDF5_ELSEWHERE = (
-    "is HDF5; the files of the authors of X2CT-GAN become a cohort by python -m cohort from-hdf5, which keeps their "
-    "voxels and DRRs; leave others out"
-)
-"""Why HDF5 is refused."""
 
 LEAST_IMAGES = 10
 """Number of images below which a DICOM series is a scout, a dose sheet or a few key images, and no CT of a chest."""
@@ -58,9 +48,9 @@ class Sources:
 def find_sources(source: str | os.PathLike[str], exclude: Path | None = None) -> Sources:
     """Find the CTs below a folder, and the films of the same patients.
 
-    CTs are every series of DICOM CT images, and every NIfTI, MHA, MHD and NRRD file. DICOM files are recognised by
-    content; CTs are grouped by their series, films belong to the patient by PatientID. Files of other modalities and
-    other kinds are left out without a word, and so are scouts; HDF5 files are refused.
+    CTs are every series of DICOM CT images, and every NIfTI, MHA, MHD, NRRD and HDF5 file. DICOM files are recognised
+    by content; CTs are grouped by their series, films belong to the patient by PatientID. Files of other modalities
+    and other kinds are left out without a word, and so are scouts.
 
     Args:
         source: folder; pattern with * or **; or text file with one path in each line.
@@ -78,10 +68,9 @@ def find_sources(source: str | os.PathLike[str], exclude: Path | None = None) ->
     hdf5 = [file for file in files if file.name.lower().endswith(HDF5_SUFFIXES)]
     dicom = find_dicom(file for file in files if not file.name.lower().endswith((*CT_SUFFIXES, *HDF5_SUFFIXES)))
     series = {_case(one): one for one in dicom.series if one.frames >= LEAST_IMAGES}
-    found = [*map(_of_file, single), *(_of_series(case, one) for case, one in series.items())]
+    found = [*map(_of_file, single), *map(hdf5_source, hdf5), *(_of_series(case, one) for case, one in series.items())]
     names = Counter(one.case for one in found)
-    refused = [(str(file), HDF5_ELSEWHERE) for file in hdf5]
-    refused += [(str(one.path), SAME_NAME) for one in found if names[one.case] > 1]
+    refused = [(str(one.path), SAME_NAME) for one in found if names[one.case] > 1]
     refused += [
         (str(folder), f"holds {count} CT images that state no series (SeriesInstanceUID); export them again")
         for folder, count in dicom.without_series.items()

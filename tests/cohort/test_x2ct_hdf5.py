@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cohort import cohort_from_hdf5, cohort_to_hdf5, load_datalist, split_cohort, thorax_phantom, validate_cohort
+from cohort import cohort_to_hdf5, load_datalist, split_cohort, thorax_phantom, validate_cohort
 from cohort.phantoms import write_phantoms
-from cohort.x2ct_hdf5 import cast_radiographs, read_hdf5_case
+from cohort.prepare import PrepareOptions, prepare_cohort
+from cohort.prepare.hdf5 import read_hdf5_case
+from cohort.x2ct_hdf5 import cast_radiographs
 from conventions import PHANTOM_NOTE, SYNTHETIC_NOTE, InputError
 from tests.oracle import random_state
 
@@ -40,7 +42,7 @@ def write(folder, content, case=CASE):
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64])
 def test_a_case_becomes_a_ct_where_its_values_say(stored, tmp_path, dtype):
     write(tmp_path / "source", {**stored, "ct": stored["ct"].astype(dtype), "ori_size": 320, "spacing": np.ones(3)})
-    made = cohort_from_hdf5(tmp_path / "source", tmp_path / "cohort")
+    made = prepare_cohort(tmp_path / "source", tmp_path / "cohort")
     assert not made.refused
     (case,) = made.cases
     assert case["case"] == CASE
@@ -63,23 +65,23 @@ def test_the_cohort_is_one_that_everything_reads(stored, tmp_path, root):
         write(
             tmp_path / "source", {**stored, "ct": np.roll(stored["ct"], number, 1)}, f"LIDC-IDRI-000{number}.1.{number}"
         )
-    made = cohort_from_hdf5(tmp_path / "source", tmp_path / "cohort", licence="CC BY 3.0")
+    made = prepare_cohort(tmp_path / "source", tmp_path / "cohort", PrepareOptions(licence="CC BY 3.0"))
     assert validate_cohort(made.manifest) == []
     manifest = json.loads(made.manifest.read_text())
     jsonschema.validate(manifest, json.loads((root / "cohort" / "prepare" / "schema.json").read_text()))
     assert {case["spacing"] for case in manifest["cases"]} == {5.0}
     assert len(load_datalist(made.manifest, "train")) == 1
     stamps = {file: file.stat().st_mtime_ns for file in (tmp_path / "cohort").rglob("*") if file.is_file()}
-    cohort_from_hdf5(tmp_path / "source", tmp_path / "cohort", licence="CC BY 3.0")
+    prepare_cohort(tmp_path / "source", tmp_path / "cohort", PrepareOptions(licence="CC BY 3.0"))
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cohort").rglob("*") if file.is_file()} == stamps
 
 
 def test_a_changed_case_is_read_again_and_the_earlier_is_kept(stored, tmp_path):
     file = write(tmp_path / "source", stored)
-    first = cohort_from_hdf5(tmp_path / "source", tmp_path / "cohort").cases[0]["sha256"]
+    first = prepare_cohort(tmp_path / "source", tmp_path / "cohort").cases[0]["sha256"]
     with h5py.File(file, "a") as content:
         content["ct"][...] = np.roll(stored["ct"], 2, 1)
-    assert cohort_from_hdf5(tmp_path / "source", tmp_path / "cohort").cases[0]["sha256"] != first
+    assert prepare_cohort(tmp_path / "source", tmp_path / "cohort").cases[0]["sha256"] != first
     assert len(list((tmp_path / "cohort" / "cases").iterdir())) == 2
     assert len(list((tmp_path / "cohort" / "radiographs").iterdir())) == 4
 
@@ -88,7 +90,7 @@ def test_one_bad_case_does_not_stop_the_rest(stored, tmp_path, root):
     write(tmp_path / "source", stored)
     bad = write(tmp_path / "source", {**stored, "ct": stored["ct"] * 0 + 500}, "bad")
     (tmp_path / "source" / "text.h5").write_text("neither")
-    command = [sys.executable, "-m", "cohort", "from-hdf5", tmp_path / "source", tmp_path / "cohort"]
+    command = [sys.executable, "-m", "cohort", "prepare", tmp_path / "source", tmp_path / "cohort"]
     done = subprocess.run([*map(str, command)], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
     assert f"refused: {bad}: " in done.stdout
@@ -154,8 +156,8 @@ def test_damaged_files(stored, tmp_path):
         with pytest.raises(InputError, match=r"cannot be read as HDF5 \(.*\); copy or unpack it again"):
             read_hdf5_case(file)
     file.unlink()
-    with pytest.raises(InputError, match="holds no file ending in"):
-        cohort_from_hdf5(tmp_path, tmp_path / "cohort")
+    with pytest.raises(InputError, match="holds no CT"):
+        prepare_cohort(tmp_path, tmp_path / "cohort")
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +217,7 @@ def test_a_second_run_keeps_what_is_there(exported):
 @pytest.mark.slow
 def test_there_and_back(exported, tmp_path):
     file = exported[1][0]
-    made = cohort_from_hdf5(file.parents[1], tmp_path / "cohort")
+    made = prepare_cohort(file.parents[1], tmp_path / "cohort")
     assert made.cases[0]["phantom"]
     assert nibabel.load(tmp_path / "cohort" / made.cases[0]["ct"]).header["descrip"].item().decode() == PHANTOM_NOTE
     (back,), refused = cohort_to_hdf5(made.manifest, tmp_path / "hdf5")

@@ -58,15 +58,13 @@ def test_series_are_found_by_content_and_scouts_passed_over(tmp_path):
     assert {(one.kind, one.manufacturer) for one in found.cts} == {("dicom", "SIEMENS"), ("nii.gz", "")}
 
 
-def test_hdf5_is_refused_by_its_own_command(tmp_path):
-    (tmp_path / "in").mkdir()
-    write_nifti(tmp_path / "in" / "ct.nii.gz")
-    for name in ("ct_xray_data.h5", "other.HDF5"):
-        (tmp_path / "in" / name).write_bytes(b"\x89HDF\r\n\x1a\n")
-    made = prepare_cohort(tmp_path / "in", tmp_path / "out", PrepareOptions(spacing=5.0))
-    assert [case["case"] for case in made.cases] == ["ct"]
-    assert [Path(path).name for path, _ in made.refused] == ["ct_xray_data.h5", "other.HDF5"]
-    assert all("python -m cohort from-hdf5" in reason for _, reason in made.refused)
+def test_hdf5_files_are_cases_among_others(tmp_path):
+    write_nifti(tmp_path / "ct.nii.gz")
+    for name in ("LIDC-IDRI-0001.1.2/ct_xray_data.h5", "other.HDF5"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n")
+    found = {one.case: one.kind for one in find_sources(tmp_path).cts}
+    assert found == {"ct": "nii.gz", "LIDC-IDRI-0001.1.2": "h5", "other": "h5"}
 
 
 def test_an_archive_folder_becomes_a_cohort(tmp_path):
