@@ -22,7 +22,10 @@ PHANTOMS ?= 44
 # augmentation.
 STEPS ?= $(if $(DATA),330,120)
 RAYLIFT_STEPS ?= $(if $(DATA),800,180)
-RUN = $(BIN)/python -m monai.bundle run
+# glibc gives large blocks back after every step and fetching them again costs more than the arithmetic of a small
+# network; these settings let it keep them.
+KEEP_BLOCKS = MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
+RUN = $(KEEP_BLOCKS) $(BIN)/python -m monai.bundle run
 CONFIGS = bundle/configs
 comma = ,
 X2CT_GAN = '$(CONFIGS)/chest.json','$(CONFIGS)/demo.json'
@@ -32,11 +35,6 @@ AUGMENTED = $(if $(DATA),$(comma)'$(CONFIGS)/augmented.json')
 run = $(RUN) $(1) --config_file "['$(CONFIGS)/$(2).json',$(3)]" --manifest "$(OUTPUT)/manifest.json" \
 	--ckpt_dir "$(OUTPUT)/$(4)/models" --output_dir "$(OUTPUT)/$(4)"
 
-# glibc gives large blocks back after every step and fetching them again costs more than the arithmetic of a small
-# network; these settings let it keep them.
-demo: export MALLOC_MMAP_MAX_ = 0
-demo: export MALLOC_TRIM_THRESHOLD_ = 100000000000
-demo: export MALLOC_TOP_PAD_ = 268435456
 # Threads that wait should not keep others from working.
 demo test test-all test-matrix: export OMP_WAIT_POLICY = PASSIVE
 # Tests run in several processes of one thread each; the tests of a file stay in one process.
