@@ -113,7 +113,6 @@ def write_case_page(path: str | os.PathLike[str], content: CaseContent) -> Path:
     parts = [
         _header(content),
         _measures(content),
-        "<h2>Viewer</h2>\n",
         _viewer(content, support),
         _radiographs(content),
         _planes(content, support),
@@ -267,13 +266,13 @@ def _planes(content: CaseContent, support: np.ndarray) -> str:
     made, heading = "", ""
     for title, name, volume, colours in rows:
         if title != heading:
-            made += f'{"</div>" if heading else ""}<h3>{html.escape(title)}</h3>\n<div class="pictures">\n'
+            made += f'{"</div></section>" if heading else ""}<section><h3>{html.escape(title)}</h3>\n<div class="pictures">\n'
             heading = title
         for plane, (axis, letters) in PLANES.items():
             made += picture(volume.take(volume.shape[axis] // 2, axis), f"{name}, {plane}", letters, colours)
     unseen = 100 * float((support == 0).mean())
     said = f"{unseen:.1f} % of the voxels are seen in no view, {100 * float((support == views).mean()):.1f} % in all."
-    return f'<h2>Planes through the centre</h2>\n{made}</div>\n<p class="quiet">{said}</p>\n'
+    return f'<h2>Planes through the centre</h2>\n{made}</div></section>\n<p class="quiet">{said}</p>\n'
 
 
 def _reading(content: CaseContent) -> str:

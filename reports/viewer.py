@@ -101,7 +101,8 @@ def viewer(
         _data(f"volume-{v.name}", nifti(v.voxels, grid, v.step, v.title)) for v in volumes if v.voxels is not None
     )
     return (
-        '<section id="viewer" class="screen" data-state="starting" aria-label="Viewer">\n'
+        '<section id="viewer" class="screen" data-state="starting" aria-labelledby="viewer-title">\n'
+        '<h2 id="viewer-title">Viewer</h2>\n'
         '<p role="status">The viewer is starting; without scripts, the planes below show the same volumes.</p>\n'
         f"{_controls(list(ranges), grid)}"
         f'<div class="bench"><div class="panes">\n{"".join(_pane(volumes, name) for name in panes)}</div>'
