@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -245,34 +247,37 @@ def _render(volume_hu: np.ndarray, acquisition: Acquisition) -> np.ndarray:
 
 def _planes(content: CaseContent, support: np.ndarray) -> str:
     """Return pictures of the planes through the centre, in each window, of all volumes."""
-    cts = [("true CT", content.truth_hu), ("synthetic CT", content.prediction_hu)]
-    rows = [
-        (f"{window} window ({low:g} to {high:g} HU)", words, volume, {"cmap": "gray", "vmin": low, "vmax": high})
-        for window in HU_WINDOWS
-        for low, high in [window_range(window)]
-        for words, volume in cts
-        if volume is not None
-    ]
+    made = ""
+    for title, rows in groupby(_rows_of_planes(content, support), key=itemgetter(0)):
+        pictures = "".join(
+            picture(volume.take(volume.shape[axis] // 2, axis), f"{name}, {plane}", letters, colours)
+            for _, name, volume, colours in rows
+            for plane, (axis, letters) in PLANES.items()
+        )
+        made += f'<section><h3>{html.escape(title)}</h3>\n<div class="pictures">\n{pictures}</div></section>\n'
+    unseen, all_see = (100 * float((support == views).mean()) for views in (0, len(content.acquisition.views)))
+    said = f"{unseen:.1f} % of the voxels are seen in no view, {all_see:.1f} % in all."
+    return f'<h2>Planes through the centre</h2>\n{made}<p class="quiet">{said}</p>\n'
+
+
+def _rows_of_planes(content: CaseContent, support: np.ndarray) -> Iterator[tuple[str, str, np.ndarray, dict[str, Any]]]:
+    """Yield what is shown in planes: heading, caption, volume and colours."""
+    for window in HU_WINDOWS:
+        low, high = window_range(window)
+        for words, volume in (("true CT", content.truth_hu), ("synthetic CT", content.prediction_hu)):
+            if volume is not None:
+                heading = f"{window} window ({low:g} to {high:g} HU)"
+                yield heading, words, volume, {"cmap": "gray", "vmin": low, "vmax": high}
     if content.truth_hu is not None:
-        signed = {"cmap": "RdBu_r", "vmin": -DIFFERENCE_HU, "vmax": DIFFERENCE_HU}
         off = content.prediction_hu - content.truth_hu
-        rows.append(("Errors", f"{ERROR_WORDS}, 0 to {ERROR_HU:g} HU", np.abs(off), colours_of_error()))
-        rows.append(("Errors", f"synthetic - true CT, ±{DIFFERENCE_HU:g} HU", off, signed))
+        signed = {"cmap": "RdBu_r", "vmin": -DIFFERENCE_HU, "vmax": DIFFERENCE_HU}
+        yield "Errors", f"{ERROR_WORDS}, 0 to {ERROR_HU:g} HU", np.abs(off), colours_of_error()
+        yield "Errors", f"synthetic - true CT, ±{DIFFERENCE_HU:g} HU", off, signed
     if content.error_hu is not None:
-        rows.append(("Expected error", f"{EXPECTED_WORDS}, 0 to {ERROR_HU:g} HU", content.error_hu, colours_of_error()))
+        yield "Expected error", f"{EXPECTED_WORDS}, 0 to {ERROR_HU:g} HU", content.error_hu, colours_of_error()
     views = len(content.acquisition.views)
-    words = f"{SUPPORT_WORDS}, 0 to {views} views"
-    rows.append(("Ray support", words, support, {"cmap": "viridis", "vmin": 0, "vmax": views}))
-    made, heading = "", ""
-    for title, name, volume, colours in rows:
-        if title != heading:
-            made += f'{"</div></section>" if heading else ""}<section><h3>{html.escape(title)}</h3>\n<div class="pictures">\n'
-            heading = title
-        for plane, (axis, letters) in PLANES.items():
-            made += picture(volume.take(volume.shape[axis] // 2, axis), f"{name}, {plane}", letters, colours)
-    unseen = 100 * float((support == 0).mean())
-    said = f"{unseen:.1f} % of the voxels are seen in no view, {100 * float((support == views).mean()):.1f} % in all."
-    return f'<h2>Planes through the centre</h2>\n{made}</div></section>\n<p class="quiet">{said}</p>\n'
+    colours = {"cmap": "viridis", "vmin": 0, "vmax": views}
+    yield "Ray support", f"{SUPPORT_WORDS}, 0 to {views} views", support, colours
 
 
 def _reading(content: CaseContent) -> str:
