@@ -88,6 +88,8 @@ endif
 		--ckpt_dir "$(OUTPUT)/raylift/models" --output_dir "$(OUTPUT)/inference"
 	@$(BIN)/python -m reports summary "$(OUTPUT)/x2ct_gan" "$(OUTPUT)/raylift"
 	@echo "pictures of both in $(OUTPUT)/*/cases, the CT from two radiographs in $(OUTPUT)/inference"
+	@echo "pages to open in a browser, with a viewer:"
+	@ls $(OUTPUT)/raylift/pages/*.html $(OUTPUT)/inference/*.html
 
 test: env
 	$(BIN)/$(PYTEST) -m "not slow"

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
-from monai.utils import convert_to_numpy, string_list_all_gather
+from monai.utils import convert_to_numpy
 
 from conventions import Keys
 from drr import Acquisition
@@ -18,6 +17,7 @@ from reports import draw_agreement, draw_case
 from storage import set_aside
 
 from .geometry import agreement_of, geometry_of
+from .own_cases import OwnCases
 
 
 class CaseFigures:
@@ -43,7 +43,7 @@ class CaseFigures:
         self.output_dir = Path(output_dir)
         self.acquisition = acquisition
         self.radiographs_dir = None if radiographs_dir is None else Path(radiographs_dir)
-        self.drawing = True
+        self.own_cases = OwnCases()
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
@@ -51,10 +51,7 @@ class CaseFigures:
 
     def __call__(self, engine: Engine) -> None:
         """Draw the cases of one decollated batch."""
-        if engine.state.iteration == 1:
-            first_cases = string_list_all_gather([str(engine.state.batch[0][Keys.CASE])])
-            self.drawing = first_cases.index(first_cases[idist.get_rank()]) == idist.get_rank()
-        if self.drawing:
+        if self.own_cases.asked(engine, str(engine.state.batch[0][Keys.CASE])):
             for item, output in zip(engine.state.batch, engine.state.output, strict=True):
                 self._draw(str(item[Keys.CASE]), item, output)
 

@@ -33,6 +33,7 @@ from .radiographs.lung_box import LungBox as LungBox
 from .radiographs.lung_box import crop_to_box as crop_to_box
 from .radiographs.pair import check_pair as check_pair
 from .radiographs.placed import PlacedFilm as PlacedFilm
+from .radiographs.placed import film_notes as film_notes
 from .radiographs.placed import pack_films as pack_films
 from .radiographs.placed import unpack_films as unpack_films
 from .radiographs.reading import ReadOptions as ReadOptions

@@ -1,6 +1,12 @@
 """Draw every picture and print every table of the project."""
 
 from .agreement import draw_agreement as draw_agreement
+from .case_files import cases_to_show as cases_to_show
+from .case_files import read_case as read_case
+from .case_files import read_measures as read_measures
+from .case_files import write_pages as write_pages
+from .case_page import CaseContent as CaseContent
+from .case_page import write_case_page as write_case_page
 from .cohort_page import write_cohort_page as write_cohort_page
 from .figures import VIEW_LETTERS as VIEW_LETTERS
 from .figures import case_figure as case_figure

@@ -1,4 +1,4 @@
-"""`python -m reports`: print an evaluation, and compare translators of style. Each command has `--help`."""
+"""`python -m reports`: print evaluations, write pages of cases, compare translators. Each command has `--help`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from storage import check_run
 from storage.options import check_keys
 from transforms import StyleTransfer
 
+from .case_files import write_pages
 from .style import StyleReport
 from .summary import comparison_table, summary_table
 
@@ -36,6 +37,18 @@ def summary(folder: str, *others: str) -> None:
         others: those of others on the same cases, which are compared with it in one table.
     """
     print(comparison_table([folder, *others]) if others else summary_table(folder))
+
+
+def case(folder: str, case: str, *others: str) -> None:
+    """Write the page of a case, with a viewer, from what evaluating or inferring wrote: `pages/<case>.html`.
+
+    Args:
+        folder: the output_dir of the evaluation or of the inference.
+        case: name of the case, as in cases.csv.
+        others: names of further cases.
+    """
+    for page in write_pages(folder, [case, *others]):
+        print(page)
 
 
 def style(
@@ -138,4 +151,4 @@ if __name__ == "__main__":
     words = sys.argv[1:]
     if words[:1] == ["style"] and "--help" in words:
         words = ["style", "--", "--help"]  # `style` takes any option, so fire would take --help for one
-    run_command({"summary": summary, "style": style}, "reports", words)
+    run_command({"summary": summary, "case": case, "style": style}, "reports", words)

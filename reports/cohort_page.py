@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import os
@@ -21,6 +20,7 @@ from storage import key_of, write_atomically
 from transforms import RayCastDRR, ReadVolume, ResampleToGrid, shrink
 
 from .figures import PLANES, describe_views, draw_picture, grey_of_hu, save_figure
+from .page import data_uri, document, doubts, table
 
 SHOWN = Acquisition(
     geometry="chest", curve="water", film_style="linear", anchor="centre", grid=VolumeGrid(80, 5.0), detector_shape=128
@@ -32,17 +32,6 @@ MOST_FILMS = 5
 
 THUMBNAILS = "thumbnails"
 """Folder of the pictures in a cohort."""
-
-_STYLE = """
-:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
-body { margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-td, th { border-top: 1px solid #8886; padding: .5rem .6rem; text-align: left; vertical-align: top; }
-img { width: 46rem; max-width: 100%; background: #000; border-radius: 4px; }
-.flag { background: #b45309; color: #fff; border-radius: 3px; padding: 0 .35rem; margin-right: .25rem; }
-.doubt { border-left: 3px solid #b45309; padding-left: .5rem; margin: .3rem 0; }
-small { color: color-mix(in srgb, currentColor 65%, transparent); }
-"""
 
 
 def write_cohort_page(
@@ -72,16 +61,13 @@ def write_cohort_page(
     folds = Counter(case["fold"] for case in cases)
     patients = len({case["patient"] for case in cases})
     summary = f"{len(cases)} CTs of {patients} patients: " + ", ".join(f"{n} {fold}" for fold, n in folds.items())
-    lost = "".join(
-        f"<tr><td>{html.escape(Path(file).name)}</td><td>{html.escape(reason.replace(file, Path(file).name))}</td></tr>"
-        for file, reason in refused
+    lost = [(Path(file).name, reason.replace(file, Path(file).name)) for file, reason in refused]
+    body = (
+        f"<h1>Cohort</h1>\n<p>{html.escape(summary)}; {len(refused)} refused.</p>\n"
+        + (f"<h2>Refused</h2>\n{table(['file', 'reason'], lost)}" if lost else "")
+        + f'<h2>CTs</h2>\n<table class="wide">\n{"".join(rows)}</table>'
     )
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Cohort</title><style>{_STYLE}</style>'
-        f"<h1>Cohort</h1><p>{html.escape(summary)}; {len(refused)} refused.</p>"
-        + (f"<h2>Refused</h2><table><tr><th>file<th>reason</tr>{lost}</table>" if lost else "")
-        + f"<h2>CTs</h2><table>{''.join(rows)}</table></html>\n"
-    )
+    page = document("Cohort", body)
     return write_atomically(path.parent / name, lambda part: part.write_text(page, encoding="utf-8"))
 
 
@@ -91,8 +77,8 @@ def _row(folder: Path, case: Mapping[str, Any]) -> str:
     if films:
         pictures.append((_film_thumbnail(folder, case["case"], films[:MOST_FILMS]), "films of the same patient"))
     flags = [f"{part} cut" for part in case["cut"]] + ["phantom"] * bool(case["phantom"])
-    doubts = _doubts(case["decisions"])
-    doubts += [f"{film['view']} film, {doubt}" for film in films for doubt in _doubts(film["decisions"])]
+    said = doubts(case["decisions"])
+    said += "".join(doubts(film["decisions"], f"{film['view']} film, ") for film in films)
     source = case["source"]
     size = " x ".join(map(str, source["shape"]))
     steps = " x ".join(f"{mm:g}" for mm in source["spacing"])
@@ -101,22 +87,15 @@ def _row(folder: Path, case: Mapping[str, Any]) -> str:
         f"{source['kind']}, {size} voxels of {steps} mm<br>lungs {case['lung_litres']:g} l, patient "
         f"{case['body_litres']:g} l, {case['removed_ml']:g} ml {where}"
     )
-    return (
-        f"<tr><td><b>{html.escape(case['case'])}</b><br><small>{html.escape(case['fold'])}</small>"
-        f"<p>{''.join(f'<span class=flag>{html.escape(flag)}</span>' for flag in flags)}</p><small>{facts}</small>"
-        + "".join(f"<p class=doubt>{html.escape(doubt)}</p>" for doubt in doubts)
-        + "<td>"
-        + "".join(
-            f'<img alt="{html.escape(case["case"])}: {what}" '
-            f'src="data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}">'
-            for file, what in pictures
-        )
-        + "</tr>"
+    name = html.escape(case["case"])
+    shown = "".join(
+        f'<img class="thumbnail" alt="{name}: {what}" src="{data_uri(file.read_bytes())}">' for file, what in pictures
     )
-
-
-def _doubts(decisions: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [f"{one['subject']}: {one['text']}" for one in decisions if one["kind"] == "doubt"]
+    marks = "".join(f'<span class="flag">{html.escape(flag)}</span>' for flag in flags)
+    return (
+        f"<tr><td><b>{name}</b><br><small>{html.escape(case['fold'])}</small><p>{marks}</p><small>{facts}</small>"
+        f"{said}</td><td>{shown}</td></tr>\n"
+    )
 
 
 def _thumbnail(folder: Path, case: Mapping[str, Any]) -> Path:

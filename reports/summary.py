@@ -28,7 +28,12 @@ NUMBERS = {
 }
 """File of numbers in the `output_dir` of an evaluation, or of a training before it -> what it holds."""
 
-PICTURES = {"cases": "one per case", "radiographs": "16 bit, as the network saw them", "losses.png": "training"}
+PICTURES = {
+    "pages": "to open in a browser: worst, median and best case, with a viewer",
+    "cases": "one per case",
+    "radiographs": "16 bit, as the network saw them",
+    "losses.png": "training",
+}
 """Folder or file of pictures in the same place -> what it holds."""
 
 ROWS = {

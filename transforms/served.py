@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from conventions import SYNTHETIC_STATEMENT, Keys
-from readers import unpack_films
+from readers import film_notes, unpack_films
 
 
 class DescribeResultd(MapTransform):
@@ -42,7 +42,7 @@ class DescribeResultd(MapTransform):
                 "synthetic": True,
                 "statement": SYNTHETIC_STATEMENT,
                 "model": self.record,
-                "radiographs": [{"view": str(film.view), "decisions": film.record.to_list()} for film in films],
+                "radiographs": film_notes(films),
                 "doubts": [
                     f"{film.view}: {doubt.subject}: {doubt.text}" for film in films for doubt in film.record.doubts
                 ],

@@ -97,3 +97,8 @@ def unpack_films(item: Mapping[Any, Any]) -> list[PlacedFilm]:
             )
         )
     return films
+
+
+def film_notes(films: Sequence[PlacedFilm]) -> list[dict[str, Any]]:
+    """Return view and decisions of each film for JSON, as the sidecar of a predicted volume and its page hold them."""
+    return [{"view": str(film.view), "decisions": film.record.to_list()} for film in films]

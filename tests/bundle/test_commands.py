@@ -77,6 +77,13 @@ def test_volumes_can_be_made_to_agree_with_their_radiographs(tiny_run, tiny_comm
         assert (out / "cases" / f"{case}_agreement.png").exists()
 
 
+def test_pages_of_cases_are_written(tiny_run):
+    cases = {path.name.removesuffix("_truth.nii.gz") for path in (tiny_run.out / "volumes").glob("*_truth.nii.gz")}
+    assert {path.stem for path in (tiny_run.out / "pages").iterdir()} == cases
+    assert len(cases) == 2
+    assert "SHA-256" in (tiny_run.out / "inference" / "synthetic_ct.html").read_text()
+
+
 def test_inferring_needs_the_radiographs_alone_and_gives_the_evaluated_volume(tiny_run, tiny_cohort):
     image = nibabel.load(tiny_run.out / "inference" / "synthetic_ct.nii.gz")
     np.testing.assert_allclose(image.affine, VolumeGrid((64, 64, 64), 5.0).affine())

@@ -44,7 +44,7 @@ def test_two_films_give_a_ct_what_was_decided_and_a_picture(tiny_run, tmp_path):
     assert {"polarity", "view", "spacing", "lungs", "scale"} <= subjects
     assert "erika, pa: assumed  spacing: unknown" in done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "erika.nii.gz", "erika.json", "erika.png", "erika_films.png", "erika_agreement.png",
+        "erika.nii.gz", "erika.json", "erika.png", "erika_films.png", "erika_agreement.png", "erika.html",
     }  # fmt: skip
     agreement = sidecar["consistency"]  # as for films of which nothing is known
     assert (agreement["tone"], agreement["damping"]) == ("monotone", 1.0)
