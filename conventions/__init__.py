@@ -27,6 +27,7 @@ from .provenance import MARK_TAGS as MARK_TAGS
 from .provenance import PHANTOM_NOTE as PHANTOM_NOTE
 from .provenance import SYNTHETIC_NOTE as SYNTHETIC_NOTE
 from .provenance import SYNTHETIC_STATEMENT as SYNTHETIC_STATEMENT
+from .provenance import VERSION as VERSION
 from .provenance import Mark as Mark
 from .provenance import MarkKind as MarkKind
 from .provenance import mark as mark

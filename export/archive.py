@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from monai.bundle import ConfigParser
 
 from conventions import InputError
 from networks import PRIVATE_ENTRIES, load, mean_path, record_path
-from storage import digest_of
+from storage import check_new_folder, digest_of, write_folder_atomically
 
 from .namespace import NAMESPACE, rewrite, rewrite_config, write_packages
 
@@ -84,26 +83,21 @@ def write_archive(
             unknown, or the evaluation is missing or of another model.
     """
     folder, model = Path(destination), Path(checkpoint)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists already; give a folder that does not, or an empty one")
+    check_new_folder(folder)
     _, record = load(model)
     if "acquisition" not in record or "hu_window" not in record:
         raise InputError(f"{record_path(model)}: describes no network from radiographs to CT; give the model of one")
     names = _overlays_of(model) if overlays is None else list(overlays)
     figures = {} if evaluation is None else _figures(Path(evaluation) / "summary.json", model)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        made = Path(temporary) / folder.name
-        made.mkdir()
+
+    def fill(made: Path) -> None:
         _write_configs(made / "configs", record, names, figures)
         _write_models(made / "models", model, record)
         write_packages(_ROOT, made / NAMESPACE, _HEADER)
         _write_documents(made)
         _list_large_files(made)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(made, folder)
-    return folder
+
+    return write_folder_atomically(folder, fill)
 
 
 def _bundle() -> Path:

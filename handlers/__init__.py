@@ -3,6 +3,7 @@
 from .announcement import Announcement as Announcement
 from .calibration_table import CalibrationTable as CalibrationTable
 from .case_figures import CaseFigures as CaseFigures
+from .dicom_writer import DicomWriter as DicomWriter
 from .epoch_seeds import EpochSeeds as EpochSeeds
 from .evaluation_summary import EvaluationSummary as EvaluationSummary
 from .film_report import FilmReport as FilmReport
