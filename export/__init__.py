@@ -10,3 +10,6 @@ from .predicted import read_synthetic_ct as read_synthetic_ct
 from .radiographs import write_dicom_radiograph as write_dicom_radiograph
 from .radiographs import write_png16 as write_png16
 from .radiographs import write_radiograph_nifti as write_radiograph_nifti
+from .studies import StudyFolder as StudyFolder
+from .study import model_for_studies as model_for_studies
+from .study import predict_study as predict_study

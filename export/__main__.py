@@ -1,12 +1,22 @@
-"""`python -m export`: write predicted CTs as DICOM, and make one bundle of a model. Each command has `--help`."""
+"""`python -m export`: predicted CTs as DICOM, a folder of studies, one bundle of a model. Each has `--help`."""
 
 from __future__ import annotations
+
+import signal
+import sys
+from functools import partial
+from typing import Any
 
 from conventions import run_command
 
 from .archive import write_archive
 from .dicom_series import write_dicom_series
 from .predicted import read_synthetic_ct
+from .studies import StudyFolder
+from .study import model_for_studies, predict_study
+
+SOME_FAILED = 3
+"""Exit status where a study failed."""
 
 
 def dicom(
@@ -34,6 +44,43 @@ def dicom(
     print(f"{len(list(made.iterdir()))} slices are in {made}")
 
 
+def studies(
+    source: str,
+    destination: str,
+    checkpoint: str | None = None,
+    watch: bool = False,
+    settle: float = 10,
+    **options: Any,
+) -> None:
+    """Predict the CT of each study in a folder, and write it as a DICOM series.
+
+    A study is a folder in SOURCE with one film of each view; SOURCE itself is one where it holds files. Its series is
+    DESTINATION/NAME, there whole or not at all. Each study is done once, also after a restart; why one failed is in
+    DESTINATION/failed/NAME.json. Films are only read, and nothing is sent over a network.
+
+    Examples:
+        python -m export studies IN OUT --watch
+
+    Args:
+        source: folder of the studies.
+        destination: folder of the series; not inside the source.
+        checkpoint: the model file, with model.json next to it; by default the starter weights.
+        watch: go on with what arrives, until the process is ended.
+        settle: seconds for which the files of a study must not have changed, when watching.
+        options: keys of inference.json, such as --consistency auto.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is unfinished is taken away
+    predict = partial(predict_study, checkpoint=model_for_studies(checkpoint), **options)
+    folder = StudyFolder(source, destination, predict, settle if watch else 0)
+    with folder.locked():
+        if watch:
+            folder.watch()
+        outcome = folder.once()
+    print(f"{len(outcome.done)} studies done, {len(outcome.failed)} failed; the series are in {destination}")
+    if outcome.failed:
+        sys.exit(SOME_FAILED)
+
+
 def archive(destination: str, checkpoint: str, overlays: str | None = None, evaluation: str | None = None) -> None:
     """Make one self-contained bundle of a model: configs, weights, code, model card and licence in one folder.
 
@@ -54,4 +101,4 @@ def archive(destination: str, checkpoint: str, overlays: str | None = None, eval
 
 
 if __name__ == "__main__":
-    run_command({"archive": archive, "dicom": dicom}, name="export")
+    run_command({"archive": archive, "dicom": dicom, "studies": studies}, name="export")
