@@ -11,8 +11,6 @@ from typing import Any
 from conventions import InputError, Keys, View
 from readers import NAMING, group_films
 
-from .tolerant import PROBLEM
-
 logger = logging.getLogger("x2ct.cohort")
 
 
@@ -52,7 +50,9 @@ def radiograph_pairs(
         if missing:
             options = " and ".join(f"--{view} FILE" for view in missing)
             too = " too" if item[Keys.IMAGE] else ""
-            item[PROBLEM] = f"this model reads {' and '.join(wanted)}: give {options}{too}, or --dataset_dir FOLDER"
+            item[Keys.PROBLEM] = (
+                f"this model reads {' and '.join(wanted)}: give {options}{too}, or --dataset_dir FOLDER"
+            )
         return [item]
     root = Path(folder)
     if not root.is_dir():
@@ -78,7 +78,9 @@ def _item(name: str, films: dict[View, list[Path]], wanted: Sequence[View]) -> d
         count = len(films.get(view, []))
         if count == 0:
             there = ", ".join(str(file) for files in films.values() for file in files)
-            item[PROBLEM] = f"{there}: the {view} film of case {name} is missing; add it, or use a single-view model"
+            item[Keys.PROBLEM] = (
+                f"{there}: the {view} film of case {name} is missing; add it, or use a single-view model"
+            )
         elif count > 1:
-            item[PROBLEM] = f"{films[view][1]}: case {name} has {count} {view} films; leave one of them"
+            item[Keys.PROBLEM] = f"{films[view][1]}: case {name} has {count} {view} films; leave one of them"
     return item

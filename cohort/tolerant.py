@@ -13,9 +13,6 @@ from conventions import InputError, Keys, input_error_in
 
 logger = logging.getLogger("x2ct.cohort")
 
-PROBLEM = "problem"
-"""Key of the sentence that explains why an item cannot be used."""
-
 
 class TolerantDataset(Dataset):
     """A dataset whose unreadable items hold a sentence, `problem`, instead of data.
@@ -46,14 +43,14 @@ class TolerantDataset(Dataset):
         """Read one item, or return its name and the sentence that explains why it cannot be used."""
         item = self.data[index]
         try:
-            if PROBLEM in item:
-                raise InputError(item[PROBLEM])
+            if Keys.PROBLEM in item:
+                raise InputError(item[Keys.PROBLEM])
             return self.transform(dict(item))
         except Exception as error:
             sentence = input_error_in(error)
             if sentence is None or len(self.data) == 1:
                 raise
-            return {Keys.CASE.value: str(item[Keys.CASE]), PROBLEM: sentence}
+            return {Keys.CASE.value: str(item[Keys.CASE]), Keys.PROBLEM.value: sentence}
 
 
 class TolerantLoader:
@@ -78,8 +75,8 @@ class TolerantLoader:
         """Iterate over the readable items."""
         self.problems = {}
         for batch in self.loader:
-            if PROBLEM in batch:
-                case, sentence = batch[Keys.CASE][0], batch[PROBLEM][0]
+            if Keys.PROBLEM in batch:
+                case, sentence = batch[Keys.CASE][0], batch[Keys.PROBLEM][0]
                 self.problems[case] = sentence
                 logger.warning("%s is left out: %s", case, sentence)
                 continue

@@ -53,3 +53,5 @@ class Keys(StrEnum):
     """Name of one patient scan."""
     PATIENT = "patient"
     """Name of the patient a case belongs to; folds never share one."""
+    PROBLEM = "problem"
+    """Sentence that explains why an item cannot be used; it is in the item instead of data."""

@@ -1,9 +1,16 @@
 """Write results to files, each marked as computed."""
 
 from .archive import write_archive as write_archive
+from .dicom_file import new_uid as new_uid
+from .dicom_series import write_dicom_series as write_dicom_series
+from .film_study import FilmStudy as FilmStudy
+from .film_study import read_film_study as read_film_study
 from .nifti import write_nifti as write_nifti
 from .nifti import write_truth as write_truth
-from .radiographs import new_uid as new_uid
+from .predicted import read_synthetic_ct as read_synthetic_ct
 from .radiographs import write_dicom_radiograph as write_dicom_radiograph
 from .radiographs import write_png16 as write_png16
 from .radiographs import write_radiograph_nifti as write_radiograph_nifti
+from .studies import StudyFolder as StudyFolder
+from .study import model_for_studies as model_for_studies
+from .study import predict_study as predict_study

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from monai.bundle import ConfigParser
 
 from conventions import InputError
 from networks import PRIVATE_ENTRIES, load, mean_path, record_path
-from storage import digest_of
+from storage import check_new_folder, digest_of, write_folder_atomically
 
+from .model_config import bundle_folder, config_for_model
 from .namespace import NAMESPACE, rewrite, rewrite_config, write_packages
 
 logger = logging.getLogger("x2ct.archive")
@@ -84,31 +84,21 @@ def write_archive(
             unknown, or the evaluation is missing or of another model.
     """
     folder, model = Path(destination), Path(checkpoint)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: exists already; give a folder that does not, or an empty one")
+    check_new_folder(folder)
     _, record = load(model)
     if "acquisition" not in record or "hu_window" not in record:
         raise InputError(f"{record_path(model)}: describes no network from radiographs to CT; give the model of one")
     names = _overlays_of(model) if overlays is None else list(overlays)
     figures = {} if evaluation is None else _figures(Path(evaluation) / "summary.json", model)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        made = Path(temporary) / folder.name
-        made.mkdir()
+
+    def fill(made: Path) -> None:
         _write_configs(made / "configs", record, names, figures)
         _write_models(made / "models", model, record)
         write_packages(_ROOT, made / NAMESPACE, _HEADER)
         _write_documents(made)
         _list_large_files(made)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(made, folder)
-    return folder
 
-
-def _bundle() -> Path:
-    """Return the folder of the bundle: in the repository, in an installation, or the archive around this package."""
-    return _ROOT / "bundle" if (_ROOT / "bundle").is_dir() else _ROOT.parent
+    return write_folder_atomically(folder, fill)
 
 
 def _overlays_of(model: Path) -> list[str]:
@@ -143,7 +133,7 @@ def _write_configs(
     folder: Path, record: Mapping[str, Any], overlays: Sequence[str], figures: Mapping[str, float]
 ) -> None:
     folder.mkdir()
-    configs = _bundle() / "configs"
+    configs = bundle_folder() / "configs"
     files = {name: configs / f"{name}.json" for name in overlays}
     unknown = [name for name, file in files.items() if not file.is_file()]
     if unknown:
@@ -155,44 +145,12 @@ def _write_configs(
         parser.read_config([str(configs / f"{job}.json"), *(map(str, files.values()) if job == "train" else ())])
         content = rewrite_config({**parser.get(), "bundle_root": "."})
         content.pop("_meta_", None)
-        _dump(folder / f"{job}.json", _for_model(content, record))
+        _dump(folder / f"{job}.json", config_for_model(content, record))
     of_overlays = [configs / f"metadata_{name}.json" for name in overlays]
     parser = ConfigParser()
     parser.read_meta([str(file) for file in (configs / "metadata.json", *of_overlays) if file.is_file()])
     _dump(folder / "metadata.json", {**_metadata(parser.get("_meta_"), record), "eval_metrics": dict(figures)})
     shutil.copyfile(configs / "logging.conf", folder / "logging.conf")
-
-
-def _for_model(content: dict[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Set what the record of a model says."""
-    acquisition = record["acquisition"]
-    grid, detector = acquisition["grid"], list(acquisition["detector_shape"])
-    side, spacing = grid["shape"][0], grid["spacing"][0]
-    if (
-        not isinstance(acquisition["geometry"], str)
-        or set(grid["shape"]) != {side}
-        or set(grid["spacing"]) != {spacing}
-    ):
-        raise InputError(
-            "the configs describe a cube and a preset of views; this model was made for another acquisition"
-        )
-    content.update({name: acquisition[name] for name in ("geometry", "views", "curve", "film_style", "anchor")})
-    content.update({"image_size": side, "cube_mm": side * spacing, "hu_window": record["hu_window"]})
-    if detector != [side, side]:
-        content["acquisition"]["detector_shape"] = detector
-    arguments = record["network"]["arguments"]
-    by_name = {"image_size": "@image_size", "views": "@views", "geometry": "@geometry"}
-    said = {"image_size": side, "views": acquisition["views"], "geometry": acquisition["geometry"]}
-    content["network_def"] = {
-        **{
-            key: value
-            for key, value in content["network_def"].items()
-            if key in ("_target_", "_requires_", "checkpoint")
-        },
-        "name": record["network"]["name"],
-        **{name: by_name[name] if said.get(name, ...) == value else value for name, value in arguments.items()},
-    }
-    return content
 
 
 def _metadata(content: dict[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,9 +182,9 @@ def _write_models(folder: Path, model: Path, record: Mapping[str, Any]) -> None:
 
 def _write_documents(folder: Path) -> None:
     """Copy the licence and the documents of the bundle; their commands are run in the archive."""
-    shutil.copyfile(_bundle() / "LICENSE", folder / "LICENSE")
+    shutil.copyfile(bundle_folder() / "LICENSE", folder / "LICENSE")
     (folder / "docs").mkdir()
-    for source in sorted((_bundle() / "docs").iterdir()):
+    for source in sorted((bundle_folder() / "docs").iterdir()):
         text = rewrite(source.read_text(encoding="utf-8")).replace("--bundle_root bundle", "--bundle_root .")
         for part in ("configs", "models"):
             text = text.replace(f"bundle/{part}/", f"{part}/")

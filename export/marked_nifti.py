@@ -45,7 +45,12 @@ def write_marked_nifti(
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
     image.header.extensions.append(Nifti1Extension(MARK_NIFTI_CODE, mark.encode()))
-    json_file = file.with_name(file.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    json_file = sidecar_path(file)
     set_aside(file, json_file)
     write_json(json_file, dict(sidecar))
     return write_atomically(file, lambda part: nibabel.save(image, part))
+
+
+def sidecar_path(file: Path) -> Path:
+    """Return the path of the sidecar of a NIfTI file: the same name with .json."""
+    return file.with_name(file.name.removesuffix(".gz").removesuffix(".nii") + ".json")

@@ -57,7 +57,7 @@ def write_nifti(
         sidecar["radiographs"] = list(radiographs)
     if consistency is not None:
         sidecar["consistency"] = dict(consistency)
-    text = mark(MarkKind.SYNTHETIC_CT, _details(model))
+    text = mark(MarkKind.SYNTHETIC_CT, mark_details(model))
     return write_marked_nifti(path, _whole(volume_hu), affine, SYNTHETIC_NOTE, text, sidecar)
 
 
@@ -82,8 +82,15 @@ def _whole(volume_hu: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(volume_hu, -32768, 32767)).astype(np.int16)
 
 
-def _details(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Select the entries of a model's record that a mark holds."""
+def mark_details(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Select the entries of a model's record that a mark holds.
+
+    Args:
+        record: what made a volume, as `networks.describe_model` returns it.
+
+    Returns:
+        Entries for `conventions.mark`.
+    """
     acquisition = record.get("acquisition") or {}
     network = record.get("network") or {}
     return {

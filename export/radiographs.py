@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,24 +11,18 @@ from typing import Any
 import numpy as np
 from monai.utils import optional_import
 
-from conventions import DRR_NOTE, DRR_STATEMENT, MANUFACTURER, MARK_KEY, MARK_TAGS, InputError, MarkKind, mark
+from conventions import DRR_NOTE, DRR_STATEMENT, MARK_KEY, InputError, MarkKind, mark
 from storage import set_aside, write_atomically
 
+from .dicom_file import begin_instance, check_pydicom, decimals, new_uid, set_instance_uid, set_pixels
 from .marked_nifti import write_marked_nifti
 
-pydicom, has_pydicom = optional_import("pydicom")
 Image, _ = optional_import("PIL.Image")
 PngInfo, _ = optional_import("PIL.PngImagePlugin", name="PngInfo")
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 FilePath = str | os.PathLike[str]
-
-
-def new_uid() -> str:
-    """Return a DICOM UID that no other image has (PS3.5 B.2)."""
-    return f"2.25.{uuid.uuid4().int}"
 
 
 def _check_image(path: FilePath, image: np.ndarray) -> None:
@@ -132,68 +125,29 @@ def write_dicom_radiograph(
     Raises:
         InputError: where pixels are not finite, or pydicom is missing.
     """
-    if not has_pydicom:
-        raise InputError(f"{path}: writing DICOM needs the package pydicom; install it")
+    check_pydicom(path)
     pixels = _sixteen_bit(path, image)
-    dataset = _empty_instance(study_uid or new_uid())
-    dataset.SeriesDescription = description
-    dataset.DerivationDescription = derivation
-    dataset.add_new(MARK_TAGS[0], "LO", MARK_KEY)
-    dataset.add_new(MARK_TAGS[1], "UT", mark(MarkKind.COMPUTED_RADIOGRAPH, record))
-    dataset.PatientOrientation = list(orientation)
-    if view_position:
-        dataset.ViewPosition = view_position
-    dataset.ImagerPixelSpacing = [f"{value:.10g}" for value in pixel_spacing]
-    if sdd is not None:
-        dataset.DistanceSourceToDetector = f"{sdd:.10g}"
-    if source_to_patient is not None:
-        dataset.DistanceSourceToPatient = f"{source_to_patient:.10g}"
-    _set_pixels(dataset, pixels)
-    set_aside(path)
-    return write_atomically(path, dataset.save_as)
-
-
-def _empty_instance(study_uid: str) -> Any:
-    """Return a derived secondary capture with new UIDs and every patient tag empty."""
-    uid = new_uid()
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.FileMetaInformationGroupLength = 0  # counted while writing
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = SECONDARY_CAPTURE
-    meta.MediaStorageSOPInstanceUID = uid
-    meta.TransferSyntaxUID = EXPLICIT_LITTLE_ENDIAN
-    meta.ImplementationClassUID = pydicom.uid.PYDICOM_IMPLEMENTATION_UID
-    # pydicom 2.4 takes the encoding from here, pydicom 3 from the transfer syntax
-    dataset = pydicom.dataset.FileDataset("", {}, preamble=b"\0" * 128, file_meta=meta, is_implicit_VR=False)
+    dataset = begin_instance(SECONDARY_CAPTURE, mark(MarkKind.COMPUTED_RADIOGRAPH, record))
+    set_instance_uid(dataset, new_uid())
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study_uid or new_uid(), new_uid()
     now = datetime.now()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID, dataset.SOPInstanceUID = SECONDARY_CAPTURE, uid
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study_uid, new_uid()
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
-        setattr(dataset, keyword, "")
-    for keyword in ("AccessionNumber", "ReferringPhysicianName"):
-        setattr(dataset, keyword, "")
     dataset.SeriesNumber, dataset.InstanceNumber = "1", "1"
     dataset.Modality = "OT"
     dataset.ConversionType = "SYN"  # synthetic image
-    dataset.Manufacturer = MANUFACTURER
     dataset.ImageType = ["DERIVED", "SECONDARY"]
-    dataset.add_new(0x0008001C, "CS", "YES")  # Synthetic Data, a tag that old dictionaries lack
-    dataset.BurnedInAnnotation = "NO"
-    dataset.LossyImageCompression = "00"
-    return dataset
-
-
-def _set_pixels(dataset: Any, pixels: np.ndarray) -> None:
-    """Set grey 16-bit pixels (rows, columns), shown over their whole range."""
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.BitsAllocated = dataset.BitsStored = 16
-    dataset.HighBit = 15
-    dataset.PixelRepresentation = 0
-    dataset.WindowCenter, dataset.WindowWidth = "32768", "65536"
+    dataset.SeriesDescription = description
+    dataset.DerivationDescription = derivation
+    dataset.PatientOrientation = list(orientation)
+    if view_position:
+        dataset.ViewPosition = view_position
+    dataset.ImagerPixelSpacing = decimals(*pixel_spacing)
+    if sdd is not None:
+        [dataset.DistanceSourceToDetector] = decimals(sdd)
+    if source_to_patient is not None:
+        [dataset.DistanceSourceToPatient] = decimals(source_to_patient)
+    set_pixels(dataset, pixels, bits=16)
+    dataset.WindowCenter, dataset.WindowWidth = "32768", "65536"  # the whole range
     dataset.PresentationLUTShape = "IDENTITY"
-    dataset.PixelData = pixels.astype("<u2").tobytes()
-    dataset["PixelData"].VR = "OW"
+    set_aside(path)
+    return write_atomically(path, dataset.save_as)

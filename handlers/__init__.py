@@ -4,6 +4,7 @@ from .announcement import Announcement as Announcement
 from .calibration_table import CalibrationTable as CalibrationTable
 from .case_figures import CaseFigures as CaseFigures
 from .case_pages import CasePages as CasePages
+from .dicom_writer import DicomWriter as DicomWriter
 from .epoch_seeds import EpochSeeds as EpochSeeds
 from .evaluation_pages import EvaluationPages as EvaluationPages
 from .evaluation_summary import EvaluationSummary as EvaluationSummary

@@ -22,10 +22,13 @@ from .radiographs.by_itself import read_by_itself as read_by_itself
 from .radiographs.content import check_content as check_content
 from .radiographs.dicom import copy_film as copy_film
 from .radiographs.file_kind import RADIOGRAPH_SUFFIXES as RADIOGRAPH_SUFFIXES
+from .radiographs.file_kind import FileKind as FileKind
+from .radiographs.file_kind import content_kind as content_kind
 from .radiographs.film import Film as Film
 from .radiographs.grouping import NAMING as NAMING
 from .radiographs.grouping import FilmGroups as FilmGroups
 from .radiographs.grouping import files_below as files_below
+from .radiographs.grouping import film_files as film_files
 from .radiographs.grouping import films_of_patient as films_of_patient
 from .radiographs.grouping import group_films as group_films
 from .radiographs.grouping import stated_view as stated_view

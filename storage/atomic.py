@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -84,6 +85,51 @@ def write_atomically(path: FilePath, write: Callable[[Path], object]) -> Path:
         if unfinished.exists():
             unfinished.unlink()
     return file
+
+
+def write_folder_atomically(path: FilePath, fill: Callable[[Path], object]) -> Path:
+    """Make a folder under a temporary name next to it and move it into place, so that it is never half filled.
+
+    Args:
+        path: folder to make; it must not exist, or be empty.
+        fill: function that fills the folder it is given.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: where the folder holds something, or cannot be made.
+    """
+    folder = Path(path)
+    check_new_folder(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+            made = Path(temporary) / folder.name
+            made.mkdir()
+            fill(made)
+            for file in made.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as written:
+                        os.fsync(written.fileno())
+            os.replace(made, folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error}); choose another folder or make room") from error
+    return folder
+
+
+def check_new_folder(path: FilePath) -> None:
+    """Refuse a folder to make that is there already, unless it is empty.
+
+    Args:
+        path: folder to make.
+
+    Raises:
+        InputError: where it holds something, or is a file.
+    """
+    folder = Path(path)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists already; give a folder that does not, or an empty one")
 
 
 def to_json(content: object) -> str:

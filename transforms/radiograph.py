@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from conventions import InputError, View
-from readers import Film, ReadOptions, check_pair, films_of_patient, read_films
+from readers import Film, ReadOptions, check_pair, film_files, films_of_patient, read_films
 
 from .dictionary import EachKey
 
@@ -101,12 +101,7 @@ class ReadRadiographd(EachKey):
         self.options = ReadOptions(window, invert, without_preamble, spacing)
 
     def _read(self, paths: FilePath | Sequence[FilePath]) -> list[MetaTensor]:
-        given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-        # A path for itself holds what all views need, each of several a film of its own view.
-        wanted = (
-            [self.views] if len(given) == 1 else [self.views[i : i + 1] or self.views[-1:] for i in range(len(given))]
-        )
-        files = [file for path, views in zip(given, wanted, strict=True) for file in films_of_patient(path, views)]
+        files = film_files(paths, self.views)
         films: list[Film] = []
         for file in files:
             films += read_films(file, self.views[len(films) :] or self.views[-1:], self.options)

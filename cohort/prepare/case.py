@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from monai.utils import optional_import
 
 from conventions import HU_AIR, PHANTOM_NOTE, SYNTHETIC_NOTE, InputError
 from readers import NIFTI_SUFFIXES, SKIN_HU, read_ct
@@ -18,6 +19,8 @@ from storage import digest_of, write_atomically
 from .coverage import measure_coverage
 from .once import make_once
 from .resample import KERNEL, resample, straight_grid
+
+pydicom, _ = optional_import("pydicom")
 
 FORM = 2
 """Number of this form of preparation; cases of another are made again."""
@@ -94,7 +97,7 @@ def prepare_case(
 
 def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict[str, Any]:
     note = note_of(source.path)
-    if note == SYNTHETIC_NOTE:
+    if note == SYNTHETIC_NOTE or (source.kind == "dicom" and _synthetic(source.path)):
         raise InputError(f"{source.path}: is a CT predicted from radiographs, no truth to train on; leave it out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the decoders; what matters is in the record of the scan
@@ -175,6 +178,16 @@ def note_of(file: Path) -> str:
     except Exception:  # of a damaged file, which reading refuses with its reason
         return ""
     return note if note in (PHANTOM_NOTE, SYNTHETIC_NOTE) else ""
+
+
+def _synthetic(file: Path) -> bool:
+    """Return whether a DICOM image states that it is synthetic, by Synthetic Data (0008,001C)."""
+    tag = 0x0008001C  # old dictionaries lack it
+    try:
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[tag])
+        return "YES" in str(dataset[tag].value)
+    except Exception:  # pydicom raises whatever is missing or broken; reading the CT gives the reason
+        return False
 
 
 def _write(file: Path, volume: np.ndarray, affine: np.ndarray, note: str) -> None:

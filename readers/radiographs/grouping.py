@@ -28,6 +28,8 @@ NAMING = "name such files CASE_pa, CASE_lateral, or give two by --pa and --later
 _DICOMDIR = "DICOMDIR"
 """Name of the index of a disc: DICOM, but not a film."""
 
+FilePath = str | os.PathLike[str]
+
 _PARTED = re.compile(r"^(?P<case>.*?)[ _.\-]*(?P<word>[A-Za-z]+)$")
 
 
@@ -127,7 +129,7 @@ def _alone_in_their_folders(root: Path, films: Iterable[_Found]) -> list[_Found]
     return named
 
 
-def films_of_patient(path: str | os.PathLike[str], views: Sequence[View]) -> list[Path]:
+def films_of_patient(path: FilePath, views: Sequence[View]) -> list[Path]:
     """Find the films of one patient.
 
     Args:
@@ -160,6 +162,25 @@ def films_of_patient(path: str | os.PathLike[str], views: Sequence[View]) -> lis
                 "or give a folder of several patients by --dataset_dir"
             )
     return [films[view][0] for view in views]
+
+
+def film_files(paths: FilePath | Sequence[FilePath], views: Sequence[View]) -> list[Path]:
+    """List the files that the paths of one patient's films stand for.
+
+    Args:
+        paths: one path that holds the films of all views, or one for each view; folders are searched by
+            `films_of_patient`.
+        views: views that are needed, in order.
+
+    Returns:
+        The files in the order of the paths.
+
+    Raises:
+        InputError: as in `films_of_patient`.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    wanted = [views] if len(given) == 1 else [views[i : i + 1] or views[-1:] for i in range(len(given))]
+    return [file for path, some in zip(given, wanted, strict=True) for file in films_of_patient(path, some)]
 
 
 def _parted(file: Path) -> tuple[str, str]:

@@ -135,8 +135,9 @@ def computed(header: Header) -> Mark | None:
     creator, mark = (header.element_text(tag) for tag in MARK_TAGS)
     if creator == MARK_KEY and (found := drr_mark(mark)):
         return found
-    # Files of version 0.1, and files whose private elements were taken out.
-    if header.element_text(MANUFACTURER_TAG) == MANUFACTURER and header.element_text(SYNTHETIC_DATA) == "YES":
+    # Files of version 0.1, and files whose private elements were taken out. A synthetic CT is no DRR.
+    ours = header.element_text(MANUFACTURER_TAG) == MANUFACTURER and header.element_text(SYNTHETIC_DATA) == "YES"
+    if ours and header.text("Modality") != "CT":
         return Mark(kind=MarkKind.COMPUTED_RADIOGRAPH)
     return None
 

@@ -15,6 +15,7 @@ from cohort import PrepareOptions, prepare_cohort
 from cohort.phantoms import thorax_phantom, write_phantoms
 from conventions import PHANTOM_NOTE, SYNTHETIC_NOTE
 from drr import VolumeGrid
+from export import write_dicom_series
 
 SCHEMA = json.loads((Path(cohort.__file__).parent / "prepare" / "schema.json").read_text())
 SIDE, SPACING = 80, 4.0
@@ -137,3 +138,13 @@ def test_real_dicom_is_its_nifti_twin_and_names_nobody(real_data, tmp_path):
     for axis in range(3):
         for step in (-2.5, 2.5):
             assert here > likeness(*(step * (axis == i) for i in range(3)))
+
+
+def test_a_synthetic_ct_in_dicom_is_no_truth(tmp_path):
+    grid = VolumeGrid((24, 40, 40), (10.0, 8.0, 8.0))
+    hu = np.full(grid.shape, -1000)
+    hu[:, 5:35, 5:35], hu[4:20, 12:28, 8:18] = 40, -800
+    write_dicom_series(tmp_path / "cts" / "a", hu, grid.affine())
+    made = prepare_cohort(tmp_path / "cts", tmp_path / "cohort")
+    [(_, reason)] = made.refused
+    assert "is a CT predicted from radiographs, no truth to train on" in reason
