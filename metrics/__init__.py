@@ -37,6 +37,9 @@ from .image_quality import mae as mae
 from .image_quality import mse as mse
 from .image_quality import psnr as psnr
 from .image_quality import ssim as ssim
+from .intervals import Interval as Interval
+from .intervals import bootstrap_interval as bootstrap_interval
+from .intervals import paired_difference as paired_difference
 from .paper import PAPER_MEASURES as PAPER_MEASURES
 from .paper import paper_metrics as paper_metrics
 from .style import fid as fid
@@ -44,6 +47,9 @@ from .style import intensity_wasserstein as intensity_wasserstein
 from .style import kid as kid
 from .style import power_spectrum as power_spectrum
 from .style import power_spectrum_distance as power_spectrum_distance
+from .synthrad import SYNTHRAD_MEASURES as SYNTHRAD_MEASURES
+from .synthrad import SYNTHRAD_RANGE as SYNTHRAD_RANGE
+from .synthrad import synthrad_metrics as synthrad_metrics
 from .wrappers import VolumeMetric as VolumeMetric
 from .wrappers import paper_volume_metrics as paper_volume_metrics
 from .wrappers import volume_metrics as volume_metrics
