@@ -2,6 +2,7 @@
 
 from .announcement import Announcement as Announcement
 from .calibration_table import CalibrationTable as CalibrationTable
+from .case_card import CaseCard as CaseCard
 from .case_figures import CaseFigures as CaseFigures
 from .epoch_seeds import EpochSeeds as EpochSeeds
 from .evaluation_summary import EvaluationSummary as EvaluationSummary

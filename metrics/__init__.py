@@ -40,6 +40,10 @@ from .image_quality import ssim as ssim
 from .intervals import Interval as Interval
 from .intervals import bootstrap_interval as bootstrap_interval
 from .intervals import paired_difference as paired_difference
+from .measures import MEASURES as MEASURES
+from .measures import ORGANS as ORGANS
+from .measures import PROTOCOLS as PROTOCOLS
+from .measures import Measure as Measure
 from .paper import PAPER_MEASURES as PAPER_MEASURES
 from .paper import paper_metrics as paper_metrics
 from .style import fid as fid
@@ -50,6 +54,7 @@ from .style import power_spectrum_distance as power_spectrum_distance
 from .synthrad import SYNTHRAD_MEASURES as SYNTHRAD_MEASURES
 from .synthrad import SYNTHRAD_RANGE as SYNTHRAD_RANGE
 from .synthrad import synthrad_metrics as synthrad_metrics
+from .wrappers import PREDICTIONS as PREDICTIONS
 from .wrappers import VolumeMetric as VolumeMetric
 from .wrappers import paper_volume_metrics as paper_volume_metrics
 from .wrappers import volume_metrics as volume_metrics

@@ -89,7 +89,7 @@ def structure_map(
         prediction: (B, 1, D, H, W), any unit.
         target: (B, 1, D, H, W), same unit.
         body: (B, 1, D, H, W) bool, the patient in the true volume.
-        patch: side of a patch in voxels, even.
+        patch: side of a patch in voxels, even; smaller slices are one patch.
         stride: step from patch to patch in voxels.
         slices: every how many slices are looked at.
 
@@ -97,6 +97,7 @@ def structure_map(
         (B, slices, rows of patches, columns of patches) in cycles per voxel, infinite where the level is never crossed,
         NaN where less than half of a patch is body.
     """
+    patch = min(patch, *target.shape[3:])
     window = torch.hann_window(patch, periodic=False, dtype=torch.float64, device=prediction.device)
     window = window[:, None] * window
     inside = avg_pool2d(body[:, 0, ::slices].double(), patch, stride) >= LEAST_BODY
