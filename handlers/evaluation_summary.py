@@ -46,8 +46,8 @@ class EvaluationSummary:
     data_range, better); `cases`, each with the key of its patient, which does not name him; and `values`, one row for
     each case, prediction (`compared`) and measure, null where it could not be measured.
 
-    At the end, the table of the figures and the locations of all files are logged (`reports.summary_table`). With several
-    processes, the first one writes.
+    At the end, the table of the figures and the locations of all files are logged (`reports.summary_table`). With
+    several processes, the first one writes.
 
     Args:
         output_dir: folder of the files; files of an earlier run are renamed.
