@@ -2,6 +2,7 @@
 
 from .announcement import Announcement as Announcement
 from .calibration_table import CalibrationTable as CalibrationTable
+from .case_card import CaseCard as CaseCard
 from .case_figures import CaseFigures as CaseFigures
 from .case_pages import CasePages as CasePages
 from .dicom_writer import DicomWriter as DicomWriter

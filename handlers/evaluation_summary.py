@@ -17,24 +17,37 @@ from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 
 from conventions import Keys
+from metrics import MEASURES, bootstrap_interval
 from reports import summary_table
-from storage import set_aside, write_atomically, write_json
+from storage import key_of, set_aside, write_atomically, write_json
 
 logger = logging.getLogger("x2ct.evaluation")
+
+SCHEMA = "x2ct-evaluation 1"
+"""Name and version of the form of `evaluation.json`."""
 
 PREDICTION = "prediction"
 """Name of the network's own figures, next to those of the controls."""
 
 
 class EvaluationSummary:
-    """Handler that writes `summary.json` and `cases.csv` from the metrics of an evaluator.
+    """Handler that writes `evaluation.json`, `summary.json` and `cases.csv` from the metrics of an evaluator.
 
     `summary.json` holds `psnr_db`, `ssim` and so on, each for `prediction` and everything else that was measured (the
     metric `psnr_db/mean_volume` goes to `psnr_db`, `mean_volume`), averaged over all cases to six digits, and the list
     of cases. `cases.csv` holds one row for each case. Where volumes were updated to agree with their films,
     `consistency` holds the mean over the cases of the root mean square difference of line integrals, before and after,
-    and the number of cases that left a doubt. At the end, the table of the figures and the locations of all files are
-    logged (`reports.summary_table`). With several processes, the first one writes.
+    and the number of cases that left a doubt. `intervals` holds, for each measure and prediction, the ends of the 95 %
+    interval of its mean, found by resampling patients; where fewer than two patients were measured there is none. A
+    figure that could not be measured in any case is null.
+
+    `evaluation.json` is the record of which both are views: `schema`, "x2ct-evaluation 1"; `model`, as given;
+    `measures`, what each figure is, as `metrics.Measure.record` returns it (protocol, version, unit, region,
+    data_range, better); `cases`, each with the key of its patient, which does not name him; and `values`, one row for
+    each case, prediction (`compared`) and measure, null where it could not be measured.
+
+    At the end, the table of the figures and the locations of all files are logged (`reports.summary_table`). With
+    several processes, the first one writes.
 
     Args:
         output_dir: folder of the files; files of an earlier run are renamed.
@@ -45,6 +58,7 @@ class EvaluationSummary:
         self.output_dir = Path(output_dir)
         self.record = record
         self.cases: list[str] = []
+        self.patients: list[str] = []
         self.agreements: list[str] = []
 
     def attach(self, engine: Engine) -> None:
@@ -55,10 +69,11 @@ class EvaluationSummary:
         engine.add_event_handler(Events.COMPLETED, self._say)
 
     def _start(self, engine: Engine) -> None:
-        self.cases, self.agreements = [], []
+        self.cases, self.patients, self.agreements = [], [], []
 
     def _collect(self, engine: Engine) -> None:
         self.cases += [str(item[Keys.CASE]) for item in engine.state.batch]
+        self.patients += [key_of(str(item.get(Keys.PATIENT, item[Keys.CASE]))) for item in engine.state.batch]
         self.agreements += [item.get(Keys.CONSISTENCY, "") for item in engine.state.output]
 
     def _write(self, engine: Engine) -> None:
@@ -66,6 +81,7 @@ class EvaluationSummary:
         agreement_of = dict(
             zip(string_list_all_gather(self.cases), string_list_all_gather(self.agreements), strict=True)
         )
+        patient_of = dict(zip(string_list_all_gather(self.cases), string_list_all_gather(self.patients), strict=True))
         cases = list(agreement_of)
         if idist.get_rank() > 0:
             return
@@ -73,7 +89,7 @@ class EvaluationSummary:
         columns: dict[str, list[float]] = {}
         for metric, value in engine.state.metrics.items():
             name, _, key = metric.partition("/")
-            summary.setdefault(name, {})[key or PREDICTION] = float(f"{float(value):.6g}")
+            summary.setdefault(name, {})[key or PREDICTION] = _rounded(float(value))
             details = engine.state.metric_details[metric].flatten().tolist()
             columns[metric if key else f"{name}/{PREDICTION}"] = details[: len(cases)]
         if all(agreement_of.values()):
@@ -81,13 +97,55 @@ class EvaluationSummary:
         summary["held_out_cases"] = cases
         summary["model"] = dict(self.record or {})
 
-        set_aside(self.output_dir / "summary.json", self.output_dir / "cases.csv")
+        summary["intervals"] = _intervals(columns, [patient_of[case] for case in cases])
+
+        set_aside(*(self.output_dir / name for name in ("summary.json", "cases.csv", "evaluation.json")))
+        record = _record(patient_of, columns, summary)
+        write_json(self.output_dir / "evaluation.json", record)
         write_atomically(self.output_dir / "cases.csv", lambda part: _write_table(part, cases, columns))
         write_json(self.output_dir / "summary.json", summary)
 
     def _say(self, engine: Engine) -> None:
         if idist.get_rank() == 0:
             logger.info("evaluated\n\n%s\n", summary_table(self.output_dir))
+
+
+def _rounded(value: float) -> float | None:
+    """Return six digits of a number; None where it is none, since JSON has no NaN."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _intervals(columns: Mapping[str, list[float]], patients: list[str]) -> dict[str, dict[str, list[float]]]:
+    """Compute the interval of each mean over patients; none where fewer than two patients were measured."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for column, values in columns.items():
+        measured = {patient for patient, value in zip(patients, values, strict=True) if math.isfinite(value)}
+        if len(measured) > 1:
+            interval = bootstrap_interval(values, patients)
+            name, _, key = column.partition("/")
+            found.setdefault(name, {})[key] = [float(f"{end:.6g}") for end in (interval.low, interval.high)]
+    return found
+
+
+def _record(
+    patient_of: Mapping[str, str], columns: Mapping[str, list[float]], summary: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the whole evaluation as one table of case and measure; see `EvaluationSummary`."""
+    values = []
+    for column, of_cases in columns.items():
+        name, _, compared = column.partition("/")
+        values += [
+            {"case": case, "compared": compared, "measure": name, "value": _rounded(value)}
+            for case, value in zip(patient_of, of_cases, strict=True)
+        ]
+    names = dict.fromkeys(column.partition("/")[0] for column in columns)
+    return {
+        "schema": SCHEMA,
+        "model": summary["model"],
+        "measures": {name: MEASURES[name].record() for name in names if name in MEASURES},
+        "cases": [{"case": case, "patient": patient} for case, patient in patient_of.items()],
+        "values": values,
+    }
 
 
 def _agreement(texts: list[str], columns: dict[str, list[float]]) -> dict[str, Any]:

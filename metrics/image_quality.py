@@ -75,17 +75,17 @@ def ssim(
     samples = SSIM_WINDOW ** len(axes)
     to_sample_covariance = samples / (samples - 1)
     x, y = prediction.double(), target.double()
-    mean_x, mean_y = _window_mean(x, axes), _window_mean(y, axes)
-    variance_x = to_sample_covariance * (_window_mean(x * x, axes) - mean_x * mean_x)
-    variance_y = to_sample_covariance * (_window_mean(y * y, axes) - mean_y * mean_y)
-    covariance = to_sample_covariance * (_window_mean(x * y, axes) - mean_x * mean_y)
+    mean_x, mean_y = window_mean(x, axes), window_mean(y, axes)
+    variance_x = to_sample_covariance * (window_mean(x * x, axes) - mean_x * mean_x)
+    variance_y = to_sample_covariance * (window_mean(y * y, axes) - mean_y * mean_y)
+    covariance = to_sample_covariance * (window_mean(x * y, axes) - mean_x * mean_y)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
     return (luminance * structure).flatten(1).mean(dim=1).to(prediction.dtype)
 
 
-def _window_mean(volume: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
+def window_mean(volume: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
     """Average over the window around each voxel, one axis after the other."""
     for axis in axes:
         kernel = [SSIM_WINDOW if axis == other else 1 for other in (2, 3, 4)]

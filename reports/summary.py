@@ -61,7 +61,7 @@ def summary_table(folder: str | os.PathLike[str]) -> str:
     summary = _read(root)
     lines = [_title(summary), "", *_table(summary, COLUMNS)]
     psnr = summary.get("psnr_db", {})
-    if "mean_volume" in psnr:
+    if psnr.get("mean_volume") is not None and psnr["prediction"] is not None:
         lines += [
             "",
             f"  gain over the mean volume: {psnr['prediction'] - psnr['mean_volume']:.2f} dB; a network that reads its",

@@ -123,7 +123,7 @@ def test_an_evaluation_without_a_mean_volume_has_all_other_rows(tmp_path, mean_v
     ).run()
     summary = json.loads((tmp_path / "summary.json").read_text())
     expected = {"prediction", "shuffled_input"} | (set() if mean_volume is None else {"mean_volume"})
-    measures = set(summary) - {"held_out_cases", "model"}
+    measures = set(summary) - {"held_out_cases", "model", "intervals"}
     assert len(measures) > 10
     assert all(set(summary[measure]) == expected for measure in measures)
     table = summary_table(tmp_path)

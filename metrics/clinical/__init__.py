@@ -1,0 +1,1 @@
+"""Measure what a clinician would read off a CT: organs, volumes, widths, nodules, radiographs."""
