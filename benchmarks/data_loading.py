@@ -5,9 +5,9 @@ Writes its section of docs/benchmarks.md. Run from the repository, on a quiet ma
 
 Method: An epoch brings every CT of a prepared cohort (1 mm NIfTI, from `cohort prepare`) onto the grid of the preset
 `chest`, 128^3 voxels of 2.5 mm, as (1, 128, 128, 128) float32 in HU: what comes before augmentation and ray casting.
-"NIfTI" reads and resamples the NIfTI files. "PersistentDataset" is MONAI's cache in files, as `--cache_dir` uses it.
-"array" is an uncompressed int16 .npy file of each CT on the grid, mapped into memory and converted. "CacheDataset" is
-MONAI's cache in memory, the default. All have one thread and no workers, and take turns, round by round; the files
+"NIfTI" reads and resamples the NIfTI files. "PersistentDataset" is MONAI's cache in files. "ArrayDataset" is ours, for
+`--cache_dir`: an uncompressed int16 .npy file of each CT on the grid, mapped into memory and converted. "CacheDataset"
+is MONAI's cache in memory, the default. All have one thread and no workers, and take turns, round by round; the files
 lie in the disk cache of the system. The first round fills the caches and is not counted. Medians, smallest and largest
 values in brackets.
 """
@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import fire
-import numpy as np
 import torch
 from monai.data import CacheDataset, PersistentDataset
 from monai.transforms import Compose
 
 from benchmarks.report import cpu_name, ratios, replace_section, spread
-from cohort import PrepareOptions, prepare_cohort
+from cohort import PrepareOptions, cached_dataset, prepare_cohort
 from cohort.phantoms import write_phantoms
 from conventions import Keys, report_input_errors
 from drr import Acquisition
@@ -66,7 +65,7 @@ def run(data: str | None = None, cases: int = 12, rounds: int = 5, output: str =
         sizes = {
             "NIfTI": _mebibytes(files),
             "PersistentDataset": _mebibytes((folder / "persistent").iterdir()),
-            "array": _mebibytes((folder / "arrays").iterdir()),
+            "ArrayDataset": _mebibytes((folder / "arrays").iterdir()),
             "CacheDataset": 0.0,
         }
     counted = {name: values[1:] for name, values in times.items()}
@@ -95,24 +94,16 @@ def _ways(files: list[Path], folder: Path) -> dict[str, Callable[[], None]]:
     transform = Compose([ReadVolumed(key), ResampleToGridd(key, GRID)])
     items = [{key: str(file)} for file in files]
     persistent = PersistentDataset(items, transform, cache_dir=folder / "persistent")
-    (folder / "arrays").mkdir()
-    arrays = [folder / "arrays" / f"{number}.npy" for number in range(len(items))]
-    for item, array in zip(items, arrays, strict=True):
-        np.save(array, np.rint(transform(item)[key].numpy()).astype(np.int16))
     cached = CacheDataset(items, transform, progress=False)
 
     def each(dataset: Any) -> Callable[[], None]:
         return lambda: [dataset[number] for number in range(len(items))] and None
 
-    def mapped() -> None:
-        for array in arrays:
-            torch.from_numpy(np.load(array, mmap_mode="r").astype(np.float32))
-
     uncached = CacheDataset(items, transform, cache_rate=0.0, progress=False)
     return {
         "NIfTI": each(uncached),
         "PersistentDataset": each(persistent),
-        "array": mapped,
+        "ArrayDataset": each(cached_dataset(items, transform, cache_dir=folder / "arrays")),
         "CacheDataset": each(cached),
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import CacheDataset, MetaTensor, PersistentDataset, pickle_hashing
+from monai.data import CacheDataset, MetaTensor
 from monai.transforms import Compose
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -19,6 +19,7 @@ from conventions import InputError, Keys, input_error_in
 from networks import read_mean_volume
 from storage import key_of
 
+from .arrays import ArrayDataset
 from .ready import NO_COHORT
 from .sampling import place_in_group
 from .split import FOLDS, MANIFEST_NAME, manifest_of
@@ -207,20 +208,19 @@ def cached_dataset(
     cache_rate: float = 1.0,
     cache_dir: str | os.PathLike[str] | None = None,
     progress: bool = True,
-) -> CacheDataset | PersistentDataset:
-    """Make a dataset that caches each case up to the first random transform.
+) -> CacheDataset | ArrayDataset:
+    """Make a dataset that keeps what is not random: in memory up to the first random transform, or the CTs in files.
 
     Args:
         data: items from `load_datalist`.
         transform: transform of an item; from its first random transform on it is repeated on every access.
         cache_rate: share of the cases to keep in memory, 8 MiB each at 128^3.
-        cache_dir: folder to cache in instead, for cohorts larger than memory; the next run reuses its files as long as
-            item and transform are unchanged.
+        cache_dir: folder of `ArrayDataset`, for cohorts larger than memory, 4 MiB each at 128^3; None keeps none.
         progress: whether to show a progress bar while memory is filled.
     """
     if cache_dir is None:
         return CacheDataset(data, transform, cache_rate=cache_rate, progress=progress)
-    return PersistentDataset(data, transform, cache_dir=cache_dir, hash_transform=pickle_hashing, track_meta=True)
+    return ArrayDataset(data, transform, cache_dir)
 
 
 class WithOtherRadiographs(Dataset):

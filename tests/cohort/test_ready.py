@@ -7,15 +7,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-import torch
-from monai.data import MetaTensor
-from monai.transforms import Compose, RandScaleIntensityd
 
-from cohort import cached_dataset, load_datalist, ready_manifest, split_cohort
-from cohort.phantoms import write_phantoms
+from cohort import load_datalist, ready_manifest, split_cohort
 from conventions import InputError
 from tests.processes import in_a_process_of_its_own
-from transforms import ReadVolumed
 
 
 def write_cts(folder, *names):
@@ -122,21 +117,3 @@ def test_a_folder_that_cannot_be_written_to_names_the_way_out(read_only):
             assert load_datalist(manifest, "train")[0]["label"].startswith(str(folder))
 
     assert in_a_process_of_its_own(work) == 0
-
-
-def test_cases_are_kept_in_files_for_the_next_run(tmp_path):
-    files = write_phantoms(tmp_path / "cts", cases=2, size=16)
-    data = [{"label": str(file), "case": file.name} for file in files]
-    transform = Compose([ReadVolumed("label"), RandScaleIntensityd("label", factors=0.0, prob=1.0)])
-    first = [item["label"] for item in cached_dataset(data, transform, cache_dir=tmp_path / "cache")]
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
-    assert len(files) == 2
-    (tmp_path / "cts").rename(tmp_path / "gone")  # only the files are left to read
-    again = [item["label"] for item in cached_dataset(data, transform, cache_dir=tmp_path / "cache")]
-    in_memory = cached_dataset([{**item, "label": item["label"].replace("cts", "gone")} for item in data], transform)
-    for a, b, c in zip(first, again, in_memory, strict=True):
-        assert isinstance(b, MetaTensor)
-        assert torch.equal(a.affine, b.affine)
-        assert torch.equal(torch.as_tensor(a), torch.as_tensor(b))
-        assert torch.equal(torch.as_tensor(a), torch.as_tensor(c["label"]))
-    assert {path: path.stat().st_mtime_ns for path in files} == files
