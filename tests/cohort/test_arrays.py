@@ -55,7 +55,7 @@ def test_the_next_run_reads_no_ct(data, tmp_path):
     for one, other in zip(first, volumes(data, tmp_path / "cache"), strict=True):
         assert torch.equal(one.as_tensor(), other.as_tensor())
         assert torch.equal(one.affine, other.affine)
-    with pytest.raises((InputError, RuntimeError), match="cannot be read|applying transform"):
+    with pytest.raises((InputError, RuntimeError), match=r"cannot be read|applying transform"):
         volumes(data, tmp_path / "other")
 
 
