@@ -42,9 +42,13 @@ JOBS ?= 2
 PYTEST = python -m pytest --numprocesses $(JOBS) --dist loadfile
 test test-all test-matrix: export OMP_NUM_THREADS = 1
 # MONAI repeats its security notice at every start; the configs here are the project's own.
-demo: export PYTHONWARNINGS = ignore::UserWarning
+ct demo: export PYTHONWARNINGS = ignore::UserWarning
 
-.PHONY: env demo test test-all test-matrix lint clean
+# `make ct PA=film LATERAL=film`: a CT from two films by the starter weights; from a phantom's DRRs without films.
+PA ?=
+LATERAL ?=
+CT_OUTPUT ?= output/ct
+.PHONY: env ct demo test test-all test-matrix lint clean
 
 env: $(BIN)/.complete
 
@@ -56,6 +60,18 @@ $(BIN)/.complete: constraints.txt pyproject.toml
 		--constraint constraints.txt --editable ".[dev]"
 	@touch $@
 	@echo "The environment is ready."
+
+ct: env
+ifeq ($(PA)$(LATERAL),)
+	@echo "no films are given (PA=..., LATERAL=...), so two DRRs of a phantom are made"
+	$(BIN)/python -m cohort phantom "$(CT_OUTPUT)/phantom" --cases 1 --seed 1000
+	$(BIN)/python -m drr "$(CT_OUTPUT)/phantom/phantom_1000.nii.gz" --output "$(CT_OUTPUT)/drr"
+	$(MAKE) --no-print-directory ct PA="$(CT_OUTPUT)/drr/pa.dcm" LATERAL="$(CT_OUTPUT)/drr/lateral.dcm"
+else
+	$(RUN) inferring --config_file "['$(CONFIGS)/inference.json','$(CONFIGS)/starter.json']" --pa "$(PA)" \
+		--lateral "$(LATERAL)" --output_dir "$(CT_OUTPUT)"
+	@echo "the CT and its page with a viewer are in $(CT_OUTPUT)"
+endif
 
 demo: env
 	@if [ -e "$(OUTPUT)" ]; then kept="$(OUTPUT)_$$(date +%Y%m%d-%H%M%S)"; mv "$(OUTPUT)" "$$kept"; \

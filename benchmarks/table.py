@@ -130,7 +130,7 @@ def run(data: str, outlines: str = str(OUTLINES), output: str = "docs/benchmarks
         InputError: where the folder holds no CT.
     """
     logging.getLogger("x2ct").setLevel(logging.ERROR)
-    sources, _ = find_sources(data)
+    sources = find_sources(data).cts
     if not sources:
         raise InputError(f"{data}: holds no CT; give a folder of chest CTs")
     drawn = {file: one["slices"] for one in json.loads(Path(outlines).read_text())["cts"] for file in one["files"]}
