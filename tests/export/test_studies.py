@@ -129,7 +129,7 @@ def test_bad_folders_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_it_predicts_what_inferring_predicts(tmp_path):
-    """The command, against `python -m monai.bundle run inferring` with the overlays of the starter model."""
+    """The command, against `python -m monai.bundle run inferring` with starter.json."""
     source = study(tmp_path / "in" / "erika")
     mixed = study(tmp_path / "in" / "mixed", PatientID="MRN-2")
     write(mixed / "1.dcm", stored(films(0)[1]), **{**IDENTIFYING, "ViewPosition": "LL", "SOPInstanceUID": "2.25.9"})
@@ -140,9 +140,9 @@ def test_it_predicts_what_inferring_predicts(tmp_path):
     assert "1 studies done, 1 failed" in done.stdout
     assert "different patients" in json.loads((tmp_path / "out" / "failed" / "mixed.json").read_text())["problem"]
     assert not any(value in done.stdout + done.stderr for value in IDENTIFYING.values())
-    configs = [str(ROOT / "bundle" / "configs" / f"{name}.json") for name in ("inference", "chest", "raylift")]
+    configs = [str(ROOT / "bundle" / "configs" / f"{name}.json") for name in ("inference", "starter")]
     words = [sys.executable, "-m", "monai.bundle", "run", "inferring", "--config_file", str(configs), "--pa", source]
-    words += ["--checkpoint", model_for_studies(), "--output_dir", tmp_path / "nifti", "--device", "cpu"]
+    words += ["--output_dir", tmp_path / "nifti", "--device", "cpu"]
     done = subprocess.run([str(word) for word in words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     expected = np.asarray(nibabel.load(tmp_path / "nifti" / "synthetic_ct.nii.gz").dataobj)  # head to feet, back, left
