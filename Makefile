@@ -120,7 +120,7 @@ $(MATRIX)/.complete: constraints.txt pyproject.toml
 	@test -n "$(MATRIX_PYTHON)" || { echo "This project needs Python 3.11 or 3.12: name one with PYTHON=..."; exit 1; }
 	@echo "Making the environment in $(MATRIX) with $(MATRIX_PYTHON), numpy 1.26, pydicom 2.4 and no python-gdcm ..."
 	@$(MATRIX_PYTHON) -m venv $(MATRIX)
-	@grep -Ev '^(numpy|pydicom|python-gdcm|ml_dtypes|pandas)==' constraints.txt >$(MATRIX)/constraints.txt
+	@grep -Ev '^(numpy|pydicom|python-gdcm|dicomweb-client|ml_dtypes|pandas)==' constraints.txt >$(MATRIX)/constraints.txt
 	@$(MATRIX)/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
 		--constraint $(MATRIX)/constraints.txt "numpy==1.26.*" "pydicom==2.4.*" --editable ".[dev]"
 	@$(MATRIX)/bin/python -m pip uninstall --quiet --yes python-gdcm

@@ -1,16 +1,21 @@
-"""`python -m export`: predicted CTs as DICOM, a folder of studies, one bundle of a model. Each has `--help`."""
+"""`python -m export`: CTs as DICOM, studies of a folder or an archive, one bundle of a model. Each has `--help`."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-from conventions import run_command
+from conventions import InputError, run_command
+from networks import describe_model
 
 from .archive import write_archive
 from .dicom_series import write_dicom_series
+from .dicomweb import DicomWeb
+from .pacs import Pacs
+from .pacs_studies import StudyState, predict_in_pacs
 from .predicted import read_synthetic_ct
 from .studies import StudyFolder
 from .study import model_for_studies, predict_study
@@ -81,6 +86,55 @@ def studies(
         sys.exit(SOME_FAILED)
 
 
+def dicomweb(
+    url: str,
+    study: str | None = None,
+    since: str | None = None,
+    checkpoint: str | None = None,
+    timeout: float = 60,
+    **options: Any,
+) -> None:
+    """Predict the CT of each study of an archive (PACS) that holds both views, and store it there.
+
+    The archive is searched, and films are fetched, by DICOMweb; the synthetic CT becomes a series of the study of its
+    films. A study that holds the CT of the same films and model is passed over. Credentials are read from the
+    environment, X2CT_DICOMWEB_USER and X2CT_DICOMWEB_PASSWORD or X2CT_DICOMWEB_TOKEN, or from ~/.netrc.
+
+    Examples:
+        python -m export dicomweb http://127.0.0.1:8042/dicom-web --since 1
+
+    Args:
+        url: root of the DICOMweb service.
+        study: StudyInstanceUID of the only study to do.
+        since: first day of the studies to do, as 2026-11-30, or as a number of days before today.
+        checkpoint: the model file, with model.json next to it; by default the starter weights.
+        timeout: longest silence of the archive, in seconds.
+        options: keys of inference.json, such as --consistency auto.
+    """
+    pacs, day = Pacs(DicomWeb(url, timeout)), _day(since)
+    model = model_for_studies(checkpoint)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the films are taken away
+    predict = partial(predict_study, checkpoint=model, **options)
+    outcome = predict_in_pacs(pacs, predict, describe_model(model)["sha256"], study, day)
+    done, held, lacking = map(outcome.count, (StudyState.DONE, StudyState.HELD, StudyState.NO_PAIR))
+    print(
+        f"{done} studies done, {held} held their CT already, {lacking} lack a view, {len(outcome.failed)} failed; "
+        f"the series are in {pacs.url}"
+    )
+    if outcome.failed:
+        sys.exit(SOME_FAILED)
+
+
+def _day(since: str | None) -> date | None:
+    """Return the day that a date, or a number of days before today, stands for."""
+    try:
+        if since is None or not since.isdecimal() or len(since) == len("20261130"):
+            return None if since is None else date.fromisoformat(since)
+        return date.today() - timedelta(days=int(since))
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"--since is a date such as 2026-11-30, or a number of days, got {since}") from error
+
+
 def archive(destination: str, checkpoint: str, overlays: str | None = None, evaluation: str | None = None) -> None:
     """Make one self-contained bundle of a model: configs, weights, code, model card and licence in one folder.
 
@@ -101,4 +155,4 @@ def archive(destination: str, checkpoint: str, overlays: str | None = None, eval
 
 
 if __name__ == "__main__":
-    run_command({"archive": archive, "dicom": dicom, "studies": studies}, name="export")
+    run_command({"archive": archive, "dicom": dicom, "dicomweb": dicomweb, "studies": studies}, name="export")

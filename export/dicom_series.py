@@ -97,6 +97,7 @@ def write_dicom_series(
     if corner_text:
         stored = burn_corner_text(folder, stored)
     dataset = _common(dict(record or {}), affine_lps, _doubts(radiographs))
+    dataset.ImagesInAcquisition = len(stored)  # so that a series that was sent in part only is recognised
     _set_study(dataset, study)
     content = (dataset.to_json(), str(stored.shape), stored.tobytes(), affine_lps.tobytes())
     if study is None:

@@ -13,6 +13,7 @@ from .ct.scan import Scan as Scan
 from .ct.scan import finish_scan as finish_scan
 from .ct.suffixes import CT_SUFFIXES as CT_SUFFIXES
 from .ct.suffixes import NIFTI_SUFFIXES as NIFTI_SUFFIXES
+from .dicom_collection import FILM_MODALITIES as FILM_MODALITIES
 from .dicom_collection import DicomCollection as DicomCollection
 from .dicom_collection import DicomFilm as DicomFilm
 from .dicom_collection import DicomSeries as DicomSeries
@@ -21,7 +22,9 @@ from .radiographs.assessment import assess_film as assess_film
 from .radiographs.assessment import equalised as equalised
 from .radiographs.by_itself import read_by_itself as read_by_itself
 from .radiographs.content import check_content as check_content
+from .radiographs.dicom import VIEW_TAGS as VIEW_TAGS
 from .radiographs.dicom import copy_film as copy_film
+from .radiographs.dicom import dataset_view as dataset_view
 from .radiographs.file_kind import RADIOGRAPH_SUFFIXES as RADIOGRAPH_SUFFIXES
 from .radiographs.file_kind import FileKind as FileKind
 from .radiographs.file_kind import content_kind as content_kind

@@ -12,7 +12,7 @@ from conventions import View
 
 from .ct.dicom.files import read_tags
 from .radiographs.dicom.header import PEOPLE, Header
-from .radiographs.dicom.view import STATING, tagged_view
+from .radiographs.dicom.view import VIEW_TAGS, tagged_view
 from .record import DecisionRecord
 
 FILM_MODALITIES = ("CR", "DX", "DR", "RG")
@@ -108,7 +108,7 @@ def _find(files: Iterable[Path]) -> DicomCollection:
         if not file.is_file():
             continue
         record = DecisionRecord(str(file), log=None)  # doubts are recorded when the image is read
-        header, other = read_tags(file, record, (*PEOPLE, "SOPInstanceUID", "Manufacturer", *STATING))
+        header, other = read_tags(file, record, (*PEOPLE, "SOPInstanceUID", "Manufacturer", *VIEW_TAGS))
         if header is None:
             continue
         uid, patient = header.element_text(SERIES), header.element_text(PATIENT)

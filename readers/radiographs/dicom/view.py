@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from monai.utils import optional_import
 
@@ -17,7 +18,7 @@ from .orientation import OPPOSITE, UPRIGHT, main_directions
 
 pydicom, has_pydicom = optional_import("pydicom")
 
-STATING = ("ViewPosition", "ViewCodeSequence", "PatientOrientation")
+VIEW_TAGS = ("ViewPosition", "ViewCodeSequence", "PatientOrientation")
 """Tags that may state the view, in the order in which they are believed."""
 
 
@@ -90,14 +91,26 @@ def study_and_view(file: Path) -> tuple[str | None, View | None]:
     if not has_pydicom:
         return None, None
     try:
-        dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", *STATING])
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["StudyInstanceUID", *VIEW_TAGS])
     except Exception:  # pydicom raises whatever a file that is not DICOM happens to cause
         return None, None
     return str(dataset.get("StudyInstanceUID") or ""), tagged_view(Header(dataset, DecisionRecord(str(file))))
 
 
+def dataset_view(dataset: Any) -> View | None:
+    """Return the view that a film states.
+
+    Args:
+        dataset: a pydicom Dataset with the tags in `VIEW_TAGS`, as far as the film has them.
+
+    Returns:
+        As `tagged_view`.
+    """
+    return tagged_view(Header(dataset, DecisionRecord("dataset", log=None)))
+
+
 def tagged_view(header: Header) -> View | None:
-    """Return the view that the tags `STATING` state; None where they state none, or an oblique or a decubitus one."""
+    """Return the view that the tags `VIEW_TAGS` state; None where they state none, or an oblique or a decubitus one."""
     projection = _projection(header)
     return None if projection is None or projection is _DECUBITUS else projection.view
 
