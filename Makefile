@@ -106,6 +106,8 @@ endif
 	@echo "pictures of both in $(OUTPUT)/*/cases, the CT from two radiographs in $(OUTPUT)/inference"
 	@echo "pages to open in a browser, with a viewer:"
 	@ls $(OUTPUT)/raylift/pages/*.html $(OUTPUT)/inference/*.html
+	@$(BIN)/python -m reports compare "$(OUTPUT)/raylift" "$(OUTPUT)/x2ct_gan" --output "$(OUTPUT)/comparison.html"
+	@echo "begin with the report of the evaluation: $(OUTPUT)/raylift/report.html"
 
 test: env
 	$(BIN)/$(PYTEST) -m "not slow"

@@ -18,16 +18,10 @@ from monai.utils import string_list_all_gather
 
 from conventions import Keys
 from metrics import MEASURES, bootstrap_interval
-from reports import summary_table
+from reports import PREDICTION, SCHEMA, summary_table
 from storage import key_of, set_aside, write_atomically, write_json
 
 logger = logging.getLogger("x2ct.evaluation")
-
-SCHEMA = "x2ct-evaluation 1"
-"""Name and version of the form of `evaluation.json`."""
-
-PREDICTION = "prediction"
-"""Name of the network's own figures, next to those of the controls."""
 
 
 class EvaluationSummary:

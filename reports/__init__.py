@@ -8,6 +8,12 @@ from .case_files import write_pages as write_pages
 from .case_page import CaseContent as CaseContent
 from .case_page import write_case_page as write_case_page
 from .cohort_page import write_cohort_page as write_cohort_page
+from .comparison_page import write_comparison_page as write_comparison_page
+from .evaluation_page import write_evaluation_page as write_evaluation_page
+from .evaluation_record import PREDICTION as PREDICTION
+from .evaluation_record import SCHEMA as SCHEMA
+from .evaluation_record import EvaluationRecord as EvaluationRecord
+from .evaluation_record import read_evaluation as read_evaluation
 from .figures import VIEW_LETTERS as VIEW_LETTERS
 from .figures import case_figure as case_figure
 from .figures import draw_case as draw_case
@@ -16,6 +22,10 @@ from .figures import draw_picture as draw_picture
 from .figures import draw_radiographs as draw_radiographs
 from .figures import save_figure as save_figure
 from .films import film_figure as film_figure
+from .flags import Check as Check
+from .flags import check_evaluation as check_evaluation
 from .style import StyleReport as StyleReport
 from .style import style_table as style_table
 from .summary import summary_table as summary_table
+from .volume_checks import VolumeFindings as VolumeFindings
+from .volume_checks import examine_volumes as examine_volumes

@@ -1,4 +1,4 @@
-"""`python -m reports`: print evaluations, write pages of cases, compare translators. Each command has `--help`."""
+"""`python -m reports`: tables and pages of evaluations and cases, comparisons of models. Each command has `--help`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from storage.options import check_keys
 from transforms import StyleTransfer
 
 from .case_files import write_pages
+from .comparison_page import write_comparison_page
+from .evaluation_page import write_evaluation_page
 from .style import StyleReport
 from .summary import comparison_table, summary_table
 
@@ -49,6 +51,28 @@ def case(folder: str, case: str, *others: str) -> None:
     """
     for page in write_pages(folder, [case, *others]):
         print(page)
+
+
+def cohort(folder: str) -> None:
+    """Write the page of an evaluation, `report.html`: what to doubt, figures with intervals, cases, definitions.
+
+    `evaluating` writes it at its end; `cohort prepare` writes the page of a prepared cohort.
+
+    Args:
+        folder: the output_dir of the evaluation.
+    """
+    print(write_evaluation_page(folder))
+
+
+def compare(first: str, second: str, output: str = "output/comparison.html") -> None:
+    """Write a page that compares two evaluations of the same cases by paired differences with intervals.
+
+    Args:
+        first: the output_dir of one evaluation.
+        second: that of the other.
+        output: HTML file to write; a file of an earlier run is renamed.
+    """
+    print(write_comparison_page(first, second, output))
 
 
 def style(
@@ -151,4 +175,6 @@ if __name__ == "__main__":
     words = sys.argv[1:]
     if words[:1] == ["style"] and "--help" in words:
         words = ["style", "--", "--help"]  # `style` takes any option, so fire would take --help for one
-    run_command({"summary": summary, "case": case, "style": style}, "reports", words)
+    run_command(
+        {"summary": summary, "case": case, "cohort": cohort, "compare": compare, "style": style}, "reports", words
+    )

@@ -20,7 +20,7 @@ from storage import set_aside, write_atomically
 from transforms import RayCastDRR
 
 from .figures import DIFFERENCE_HU, ERROR_HU, PLANES, colours_of_error
-from .page import document, doubts, notice, picture, table
+from .page import document, doubts, model_words, notice, picture, table
 from .summary import COLUMNS, ROWS
 from .viewer import HU_WINDOWS, ViewerVolume, licences, viewer, window_range
 
@@ -146,15 +146,10 @@ def ray_support(acquisition: Acquisition) -> np.ndarray:
 
 
 def _header(content: CaseContent) -> str:
-    network = content.model.get("network", {}).get("name", "an unknown network")
-    details = [f"network {network}"]
-    if content.model.get("checkpoint"):
-        details.append(f"model {content.model['checkpoint']}")
-    if content.model.get("sha256"):
-        details.append(f"SHA-256 {content.model['sha256'][:16]}")
     acquisition = content.acquisition
     grid = acquisition.grid
-    details += [
+    details = [
+        *model_words(content.model),
         f"x2ct-bundle {VERSION}",
         f"{' x '.join(map(str, grid.shape))} voxels of {' x '.join(f'{step:g}' for step in grid.spacing)} mm",
         "from " + ", ".join(view_title(beam) for beam in acquisition.views),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from matplotlib.patheffects import withStroke
 
 from conventions import HU_WINDOW, InputError, View
 from drr import edge_letters, view_title, views_of_tensor
+from metrics import bland_altman
 from storage import write_atomically
 
 ERROR_HU = 500.0
@@ -249,7 +251,64 @@ def radiographs_figure(
     return figure
 
 
+def agreement_of_volumes_figure(reference_ml: Sequence[float], measured_ml: Sequence[float], title: str) -> Figure:
+    """Draw differences of volumes over the true ones with the limits of agreement (Bland and Altman).
+
+    The true volume is on the axis, not the mean of both, since it is the reference (Krouwer 2008).
+
+    Args:
+        reference_ml: true volume of each case in ml.
+        measured_ml: predicted volume of each case in ml; NaN where there is none.
+        title: title of the figure.
+
+    Raises:
+        InputError: where fewer than two cases have both.
+    """
+    reference, measured = torch.tensor(reference_ml), torch.tensor(measured_ml)
+    agreement = bland_altman(measured, reference)
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(reference, measured - reference, s=18)
+    for value, words, style in (
+        (agreement.bias, "bias", "-"),
+        (agreement.low, "lower limit", "--"),
+        (agreement.high, "upper limit", "--"),
+    ):
+        axes.axhline(value, color="black", linewidth=0.9, linestyle=style, label=f"{words} {value:+.0f} ml")
+    axes.set(xlabel="true volume, ml", ylabel="predicted - true, ml", title=title)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def error_bands_figure(bands: Mapping[str, str], errors: Mapping[str, Sequence[tuple[float, float, float]]]) -> Figure:
+    """Draw the mean absolute error of each tissue as bars with their intervals.
+
+    Args:
+        bands: tissue -> its range in HU, for the axis.
+        errors: title of a prediction -> mean, lower and upper end for each tissue in HU; NaN leaves a bar or its
+            interval out.
+    """
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(errors)
+    for number, (title, values) in enumerate(errors.items()):
+        mean, low, high = np.array(values).T
+        places = np.arange(len(bands)) + (number - (len(errors) - 1) / 2) * width
+        axes.bar(places, mean, width, yerr=np.stack([mean - low, high - mean]).clip(0), capsize=3, label=title)
+    axes.set_xticks(range(len(bands)), [f"{tissue}\n{limits}" for tissue, limits in bands.items()], fontsize=8)
+    axes.set(ylabel="mean absolute error, HU", title="errors by tissue")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def figure_png(figure: Figure) -> bytes:
+    """Return a figure as a PNG."""
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(file, dpi=110, format="png")
+    return file.getvalue()
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure as PNG, whole or not at all."""
-    canvas = FigureCanvasAgg(figure)
-    return write_atomically(path, lambda part: canvas.print_figure(part, dpi=110, format="png"))
+    content = figure_png(figure)
+    return write_atomically(path, lambda part: part.write_bytes(content))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib
 import numpy as np
@@ -72,21 +73,55 @@ def doubts(decisions: Iterable[Any], before: str = "") -> str:
     )
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    numbers: bool = False,
+    sortable: bool = False,
+    links: Mapping[str, str] | None = None,
+) -> str:
     """Return a table.
 
     Args:
         header: titles of the columns, plain text.
         rows: the cells of each row, plain text.
         numbers: whether all columns but the first hold numbers, which are set to the right.
+        sortable: whether the script `sort.js`, which the page has to contain, sorts it by any column.
+        links: first cell -> relative path of the page that it leads to.
     """
-    kind = ' class="number"' if numbers else ""
+    kind, paths = ' class="number"' if numbers else "", links or {}
     top = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in header)
     lines = "".join(
-        f"<tr><td>{html.escape(first)}</td>{''.join(f'<td{kind}>{html.escape(cell)}</td>' for cell in cells)}</tr>\n"
+        f"<tr><td>{link(first, paths[first]) if first in paths else html.escape(first)}</td>"
+        f"{''.join(f'<td{kind}>{html.escape(cell)}</td>' for cell in cells)}</tr>\n"
         for first, *cells in rows
     )
-    return f"<table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table>\n"
+    kind = ' class="sortable"' if sortable else ""
+    return f"<table{kind}>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table>\n"
+
+
+def link(words: str, path: str) -> str:
+    """Return a link to another page.
+
+    Args:
+        words: plain text.
+        path: path of the page, relative to that of this one.
+    """
+    return f'<a href="{html.escape(quote(path))}">{html.escape(words)}</a>'
+
+
+def model_words(model: Mapping[str, Any]) -> list[str]:
+    """Return what a model's record says of it, as short phrases in plain text.
+
+    Args:
+        model: the record, as `networks.describe_model` returns it.
+    """
+    words = [f"network {model.get('network', {}).get('name', 'unknown')}"]
+    if model.get("checkpoint"):
+        words.append(f"model {model['checkpoint']}")
+    if model.get("sha256"):
+        words.append(f"SHA-256 {model['sha256'][:16]}")
+    return words
 
 
 def picture(

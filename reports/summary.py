@@ -29,6 +29,7 @@ NUMBERS = {
 """File of numbers in the `output_dir` of an evaluation, or of a training before it -> what it holds."""
 
 PICTURES = {
+    "report.html": "to open in a browser: figures with intervals, what to doubt, cases",
     "pages": "to open in a browser: worst, median and best case, with a viewer",
     "cases": "one per case",
     "radiographs": "16 bit, as the network saw them",
