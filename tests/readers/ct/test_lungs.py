@@ -134,7 +134,7 @@ def test_the_volume_agrees_with_the_manifest_of_the_real_cts(real_data, folder, 
 
     The one for ct_more, collected later, left out what is nearly pure air or partly tissue: the two limits were fitted
     to its seven figures, which they explain within 1.2 %. Of qin_lung_lsc_0003, hyperinflated lungs with a median of
-    -925 HU, 18 % lie below -960 HU, so that the whole lungs have 27 % more than the manifest says, the others 6 to 10 %.
+    -925 HU, 18 % lie below -960 HU, so that the whole lungs exceed the manifest by 27 %, the others by 6 to 10 %.
     """
     with open(real_data / "MANIFEST.csv", newline="") as file:
         litres = {row["file"]: row["lung_litres"] for row in csv.DictReader(file)}
