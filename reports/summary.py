@@ -41,6 +41,7 @@ ROWS = {
     "prediction": "this network",
     "without_update": "the same, before it agreed with films",
     "mean_volume": "mean training volume",
+    "nearest_case": "nearest training case",
     "shuffled_input": "network, another case's radiographs",
 }
 """Prediction -> title of its row; an evaluation may lack all but the first."""
