@@ -45,7 +45,7 @@ from benchmarks.report import replace_section
 from cohort.phantoms import write_phantoms
 from conventions import InputError, Keys, hu_to_unit, report_input_errors, unit_to_hu
 from drr import Acquisition, geometry_tensor, hu_to_mu, perturb_geometry, preset, project, to_film
-from metrics import mae, psnr, ssim
+from metrics import mae, nearest_image, psnr, ssim
 from networks import ConsistencyUpdate, load
 from readers import lung_mask
 from storage import write_json
@@ -357,10 +357,8 @@ def controls(cases: Mapping[str, Path], patients: Sequence[Patient]) -> dict[str
     """Return what learns nothing, for each patient: the mean of the training CTs, and the one with the nearest DRRs."""
     training = [read_patient(name, path) for name, path in cases.items() if name not in VALIDATION]
     mean = torch.stack([case.volume for case in training]).mean(0)
-    nearest = [
-        min(training, key=lambda case: float((case.image - patient.image).square().mean())).volume
-        for patient in patients
-    ]
+    images = torch.cat([case.image for case in training])
+    nearest = [training[nearest_image(patient.image, images)].volume for patient in patients]
     return {"mean volume": [mean] * len(patients), "nearest training CT": nearest}
 
 

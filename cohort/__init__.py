@@ -11,6 +11,7 @@ from .kfold import split_into_folds as split_into_folds
 from .loaders import describe_unpaired as describe_unpaired
 from .loaders import training_loader as training_loader
 from .loaders import unpaired_loader as unpaired_loader
+from .nearest import NearestCase as NearestCase
 from .pairs import radiograph_pairs as radiograph_pairs
 from .phantoms import thorax_phantom as thorax_phantom
 from .prepare import PreparedCohort as PreparedCohort

@@ -28,6 +28,8 @@ class Keys(StrEnum):
     """Plain data that a server returns with a predicted volume, as `transforms.DescribeResultd` makes it."""
     MEAN_VOLUME = "mean_volume"
     """Mean of the training volumes, the prediction of a model that ignores its input (B, 1, D, H, W)."""
+    NEAREST_CASE = "nearest_case"
+    """Volume of the training case whose radiographs are nearest (B, 1, D, H, W)."""
     OTHER_IMAGE = "other_image"
     """Radiographs of another patient (B, views, rows, columns)."""
     SHUFFLED_INPUT = "shuffled_input"

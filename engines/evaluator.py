@@ -1,4 +1,4 @@
-"""Evaluate a generator, with two controls: the mean training volume, and another patient's radiographs."""
+"""Evaluate a generator, with controls: mean training volume, nearest training case, another's radiographs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .steps import GEOMETRY, WITH_GEOMETRY
 
 
 class X2CTEvaluator(SupervisedEvaluator):
-    """MONAI evaluator of a generator, with two controls that show whether the network reads its input.
+    """MONAI evaluator of a generator, with controls that show whether the network reads its input.
 
-    `state.output` holds `image`, `label` where there is one, and `pred`; also `mean_volume` where one was given, and
-    `shuffled_input`, predicted from `other_image` with `other_geometry`, where the batch holds another patient's
-    radiographs.
+    `state.output` holds `image`, `label` where there is one, and `pred`; also `mean_volume` and
+    `nearest_case` where they were given, and `shuffled_input`, predicted from `other_image` with `other_geometry`,
+    where the batch holds another patient's radiographs.
 
     Args:
         device: device to evaluate on.
@@ -30,6 +30,7 @@ class X2CTEvaluator(SupervisedEvaluator):
             `label` (B, 1, D, H, W) where known.
         network: the generator, called as `network(image, geometry=geometry)`.
         mean_volume: mean of the training volumes (1, D, H, W), unit values.
+        nearest_case: radiographs (B, views, rows, columns) -> volumes (B, 1, D, H, W) of training cases, unit values.
         with_error: whether the network also estimates the error of each voxel (`forward_with_error`), which becomes
             `expected_error`; the inferer is not used then.
         prepare_batch: as in MONAI's `SupervisedEvaluator`; by default the geometry is passed to the network.
@@ -42,6 +43,7 @@ class X2CTEvaluator(SupervisedEvaluator):
         val_data_loader: Iterable[Any] | DataLoader,
         network: nn.Module,
         mean_volume: torch.Tensor | None = None,
+        nearest_case: Callable[[torch.Tensor], torch.Tensor] | None = None,
         with_error: bool = False,
         prepare_batch: Callable[..., Any] = WITH_GEOMETRY,
         **options: Any,
@@ -59,6 +61,7 @@ class X2CTEvaluator(SupervisedEvaluator):
             **options,
         )
         self.mean_volume = mean_volume
+        self.nearest_case = nearest_case
         self.with_error = with_error
 
     def _iteration(self, engine: Any, batchdata: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -84,6 +87,8 @@ class X2CTEvaluator(SupervisedEvaluator):
         if self.mean_volume is not None:
             mean = torch.as_tensor(self.mean_volume, device=self.state.device)
             output[Keys.MEAN_VOLUME] = mean.expand(image.shape[0], *mean.shape)
+        if self.nearest_case is not None:
+            output[Keys.NEAREST_CASE] = self.nearest_case(image)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output  # decollated and postprocessed by now

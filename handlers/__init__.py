@@ -15,6 +15,7 @@ from .mean_volume import MeanVolume as MeanVolume
 from .memory import expected_bytes as expected_bytes
 from .model_saver import ModelSaver as ModelSaver
 from .nifti_writer import NiftiWriter as NiftiWriter
+from .planted_nodules import PlantedNodules as PlantedNodules
 from .polarity_check import PolarityCheck as PolarityCheck
 from .progress_bar import ProgressBar as ProgressBar
 from .records import TrainingRecords as TrainingRecords

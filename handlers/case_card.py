@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.utils import evenly_divisible_all_gather
 
 from conventions import InputError, Keys
 from drr import Acquisition, preset
@@ -21,14 +17,19 @@ from metrics import (
     hu_errors,
     lung_volumes,
     mask_agreement,
+    psnr_2048,
     reprojection_error,
     structure_map,
     synthrad_metrics,
 )
 from readers import body_mask, bone_mask, lung_mask
 
-CARD = tuple(name for name in MEASURES if MEASURES[name].protocol in ("clinical", "synthrad2025")) + tuple(
-    name for name in HU_ERRORS if name != "mae_hu"
+from .case_rows import CaseRows, volume_in
+
+CARD = (
+    *(name for name in MEASURES if MEASURES[name].protocol in ("clinical", "synthrad2025")),
+    *(name for name in HU_ERRORS if name != "mae_hu"),
+    "psnr_2048_db",
 )
 """Names of the figures that a card holds."""
 
@@ -37,11 +38,12 @@ HELD_OUT_VIEW = "oblique_45"
 
 
 class CaseCard:
-    """Handler of an evaluator that adds the `clinical` and `synthrad2025` figures of `metrics.MEASURES` and HU errors.
+    """Handler of an evaluator that adds the `clinical` and `synthrad2025` figures of `metrics.MEASURES`.
 
-    Volumes are expected in HU, so the evaluator's postprocessing has run. The figures join `state.metrics`, as means
-    over the cases in which they could be measured, and `state.metric_details`; attach this handler before those that
-    write them. Errors of volumes and widths are predicted less true.
+    Errors in HU by tissue and the PSNR at 2048 HU are among its figures. Volumes are expected in HU, so the evaluator's
+    postprocessing has run. The figures join `state.metrics`, as means over the cases in which they could be measured,
+    and `state.metric_details`; attach this handler before those that write them. Errors of volumes and widths are
+    predicted less true.
 
     Args:
         acquisition: how the radiographs were made; its grid is that of the volumes.
@@ -57,27 +59,26 @@ class CaseCard:
         self.acquisition, self.spacing = acquisition, float(spacing[0])
         named = acquisition.geometry if isinstance(acquisition.geometry, str) else "chest"
         self.held_out = preset(named, acquisition.detector_shape, [HELD_OUT_VIEW])
-        self.rows: dict[str, list[torch.Tensor]] = {}
+        self.rows = CaseRows(CARD)
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.rows.publish)
 
     def _start(self, engine: Engine) -> None:
-        self.rows = {}
+        self.rows.clear()
 
     def _collect(self, engine: Engine) -> None:
         for output in engine.state.output:
             if Keys.LABEL not in output:
                 continue
-            truth = _plain(output[Keys.LABEL])
+            truth = volume_in(output, Keys.LABEL)
             organs, own = self.organs(truth), self.own_figures(truth)
             for key in PREDICTIONS:
                 if key in output:
-                    card = self.card(_plain(output[key]), truth, organs, own)
-                    self.rows.setdefault(key, []).append(torch.tensor([[card[name] for name in CARD]]))
+                    self.rows.add(key, self.card(volume_in(output, key), truth, organs, own))
 
     def organs(self, volume_hu: torch.Tensor) -> dict[str, torch.Tensor]:
         """Segment lungs, body and bones of a volume (1, 1, D, H, W), each of that shape."""
@@ -103,6 +104,7 @@ class CaseCard:
         """Measure one prediction (1, 1, D, H, W) in HU against the truth, its organs and its own figures."""
         found = self.organs(prediction)
         values = {**hu_errors(prediction, truth, organs["body"]), **synthrad_metrics(prediction, truth, organs["body"])}
+        values["psnr_2048_db"] = psnr_2048(prediction, truth)
         for organ in ORGANS:
             compared = mask_agreement(found[organ], organs[organ], self.spacing)
             values.update({f"{organ}_{name}": value for name, value in compared.items()})
@@ -113,16 +115,3 @@ class CaseCard:
             values[f"reprojection_{name}"] = reprojection_error(prediction, truth, grid, views, curve).mean(1)
         values["false_structure"] = false_structure(structure_map(prediction, truth, organs["body"]))
         return {name: float(values[name]) for name in CARD}
-
-    def _finish(self, engine: Engine) -> None:
-        for key, rows in self.rows.items():
-            values: Any = evenly_divisible_all_gather(torch.cat(rows).to(idist.device())).cpu()
-            for column, name in enumerate(CARD):
-                metric = name if key == PREDICTIONS[0] else f"{name}/{key}"
-                engine.state.metrics[metric] = float(values[:, column].nanmean())
-                engine.state.metric_details[metric] = values[:, column : column + 1]
-
-
-def _plain(volume: Any) -> torch.Tensor:
-    """Return a volume (1, D, H, W) as a plain tensor (1, 1, D, H, W)."""
-    return torch.as_tensor(volume).as_subclass(torch.Tensor)[None].float()

@@ -33,7 +33,7 @@ class EvaluationSummary:
     `consistency` holds the mean over the cases of the root mean square difference of line integrals, before and after,
     and the number of cases that left a doubt. `intervals` holds, for each measure and prediction, the ends of the 95 %
     interval of its mean, found by resampling patients; where fewer than two patients were measured there is none. A
-    figure that could not be measured in any case is null.
+    figure that could not be measured in any case is null; the PSNR of a prediction that equals the truth is "inf".
 
     `evaluation.json` is the record of which both are views: `schema`, "x2ct-evaluation 1"; `model`, as given;
     `measures`, what each figure is, as `metrics.Measure.record` returns it (protocol, version, unit, region,
@@ -104,9 +104,11 @@ class EvaluationSummary:
             logger.info("evaluated\n\n%s\n", summary_table(self.output_dir))
 
 
-def _rounded(value: float) -> float | None:
-    """Return six digits of a number; None where it is none, since JSON has no NaN."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+def _rounded(value: float) -> float | str | None:
+    """Return six digits of a number; as text where it is infinite and None where it is none, which JSON cannot hold."""
+    if math.isnan(value):
+        return None
+    return float(f"{value:.6g}") if math.isfinite(value) else str(value)
 
 
 def _intervals(columns: Mapping[str, list[float]], patients: list[str]) -> dict[str, dict[str, list[float]]]:

@@ -17,6 +17,7 @@ from .clinical.lungs import LUNG_MEASURES as LUNG_MEASURES
 from .clinical.lungs import lung_volumes as lung_volumes
 from .clinical.lungs import split_lungs as split_lungs
 from .clinical.nodules import NODULE_DIAMETERS_MM as NODULE_DIAMETERS_MM
+from .clinical.nodules import NODULE_MEASURES as NODULE_MEASURES
 from .clinical.nodules import Nodule as Nodule
 from .clinical.nodules import contrast_left as contrast_left
 from .clinical.nodules import nodule_sites as nodule_sites
@@ -33,9 +34,12 @@ from .hounsfield_errors import HU_BANDS as HU_BANDS
 from .hounsfield_errors import HU_ERRORS as HU_ERRORS
 from .hounsfield_errors import hu_errors as hu_errors
 from .hounsfield_errors import masked_mae as masked_mae
+from .image_quality import NARROW_WINDOW as NARROW_WINDOW
 from .image_quality import mae as mae
 from .image_quality import mse as mse
+from .image_quality import nearest_image as nearest_image
 from .image_quality import psnr as psnr
+from .image_quality import psnr_2048 as psnr_2048
 from .image_quality import ssim as ssim
 from .intervals import Interval as Interval
 from .intervals import bootstrap_interval as bootstrap_interval

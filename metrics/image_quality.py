@@ -11,6 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import avg_pool3d
 
+NARROW_WINDOW = (-1024.0, 1024.0)
+"""(low, high) in HU to which later work, such as LiftXR, clips volumes; the paper's window is 2500 HU wide."""
+
 SSIM_WINDOW = 7
 """Side of the uniform window of SSIM in voxels."""
 
@@ -41,6 +44,19 @@ def mse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (prediction - target).square().flatten(1).mean(dim=1)
 
 
+def nearest_image(image: torch.Tensor, others: torch.Tensor) -> int:
+    """Find the image with the smallest mean squared difference.
+
+    Args:
+        image: (...), any unit.
+        others: (N, ...), same unit.
+
+    Returns:
+        Its number, the first of several.
+    """
+    return int((others - image).square().flatten(1).mean(dim=1).argmin())
+
+
 def psnr(prediction: torch.Tensor, target: torch.Tensor, data_range: float) -> torch.Tensor:
     """Compute the peak signal-to-noise ratio, 10 log10(data_range^2 / MSE).
 
@@ -53,6 +69,20 @@ def psnr(prediction: torch.Tensor, target: torch.Tensor, data_range: float) -> t
         (B,) in dB; infinite for identical volumes.
     """
     return 10 * torch.log10(data_range**2 / mse(prediction, target))
+
+
+def psnr_2048(prediction_hu: torch.Tensor, target_hu: torch.Tensor) -> torch.Tensor:
+    """Compute the PSNR of volumes that are clipped to `NARROW_WINDOW`, whose width is the peak.
+
+    Args:
+        prediction_hu: (B, ...) HU.
+        target_hu: (B, ...) HU, same shape.
+
+    Returns:
+        (B,) in dB; infinite for volumes that are identical within the window.
+    """
+    low, high = NARROW_WINDOW
+    return psnr(prediction_hu.clamp(low, high), target_hu.clamp(low, high), high - low)
 
 
 def ssim(

@@ -9,12 +9,14 @@ from conventions import HU_WINDOW
 
 from .clinical.cardiothoracic import CARDIOTHORACIC_MEASURES
 from .clinical.lungs import LUNG_MEASURES
+from .clinical.nodules import NODULE_MEASURES
 from .clinical.overlap import OVERLAP_MEASURES
 from .hounsfield_errors import HU_ERRORS
+from .image_quality import NARROW_WINDOW
 from .paper import PAPER_MEASURES, PAPER_PEAK
 from .synthrad import SYNTHRAD_MEASURES, SYNTHRAD_RANGE
 
-PROTOCOLS = {"x2ct-bundle": "1", "paper": "1", "synthrad2025": "1", "clinical": "1"}
+PROTOCOLS = {"x2ct-bundle": "1", "paper": "1", "synthrad2025": "1", "clinical": "1", "nodules": "1"}
 """Protocol -> version; figures of different protocols or versions never share a column."""
 
 ORGANS = ("lung", "body", "bone")
@@ -57,6 +59,8 @@ def _measures() -> dict[str, Measure]:
         "psnr_db": Measure("x2ct-bundle", "dB", "cube", "higher", WIDTH_OF_WINDOW),
         "ssim": Measure("x2ct-bundle", "1", "cube", "higher", WIDTH_OF_WINDOW),
     }
+    low, high = NARROW_WINDOW
+    found["psnr_2048_db"] = Measure("x2ct-bundle", "dB", "cube", "higher", f"{low:.0f} to {high:.0f} HU")
     for name in HU_ERRORS:
         tissue = name.removesuffix("_hu").removesuffix("mae").removesuffix("rmse").strip("_")
         found[name] = Measure("x2ct-bundle", "HU", tissue or "cube", "lower")
@@ -80,6 +84,8 @@ def _measures() -> dict[str, Measure]:
     found["reprojection_shown"] = Measure("clinical", "1", "radiograph", "lower")
     found["reprojection_oblique"] = Measure("clinical", "1", "radiograph", "lower")
     found["false_structure"] = Measure("clinical", "1", "body", "lower")
+    for name in NODULE_MEASURES:
+        found[name] = Measure("nodules", "1", "lung" if name.endswith("kept") else "radiograph", "higher")
     return found
 
 

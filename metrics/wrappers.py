@@ -19,7 +19,7 @@ from .paper import PAPER_MEASURES, paper_metrics
 Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-PREDICTIONS = (Keys.PRED, Keys.WITHOUT_UPDATE, Keys.MEAN_VOLUME, Keys.SHUFFLED_INPUT)
+PREDICTIONS = (Keys.PRED, Keys.WITHOUT_UPDATE, Keys.MEAN_VOLUME, Keys.NEAREST_CASE, Keys.SHUFFLED_INPUT)
 """Keys of an evaluator's output that are compared with the label, as far as they are there; the first always is."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -147,6 +148,6 @@ def _radiographs(root: Path, case: str, views: Sequence[str]) -> np.ndarray | No
 
 def _is_number(cell: str) -> bool:
     try:
-        return bool(np.isfinite(float(cell)))
+        return not math.isnan(float(cell))
     except ValueError:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ ROWS = {
     "prediction": "this network",
     "without_update": "the same, before it agreed with films",
     "mean_volume": "mean training volume",
+    "nearest_case": "nearest training case",
     "shuffled_input": "network, another case's radiographs",
 }
 """Prediction -> title of its row; an evaluation may lack all but the first."""
@@ -61,8 +63,10 @@ def summary_table(folder: str | os.PathLike[str]) -> str:
     root = Path(folder)
     summary = _read(root)
     lines = [_title(summary), "", *_table(summary, COLUMNS)]
-    psnr = summary.get("psnr_db", {})
-    if psnr.get("mean_volume") is not None and psnr["prediction"] is not None:
+    psnr = {key: float(value) for key, value in summary.get("psnr_db", {}).items() if value is not None}
+    if math.inf in psnr.values():
+        lines += ["", "  inf: a prediction equals the truth in every voxel, in one case or more."]
+    elif {"mean_volume", "prediction"} <= psnr.keys():
         lines += [
             "",
             f"  gain over the mean volume: {psnr['prediction'] - psnr['mean_volume']:.2f} dB; a network that reads its",
@@ -142,7 +146,7 @@ def _row(summary: Mapping[str, Any], key: str, title: str, columns: Mapping[str,
     cells = [(summary[measure].get(key), places) for measure, (_, places) in columns.items()]
     if not cells or any(value is None for value, _ in cells):
         return []
-    return [f"  {title:38}" + "".join(f"{value:13.{places}f}" for value, places in cells)]
+    return [f"  {title:38}" + "".join(f"{float(value):13.{places}f}" for value, places in cells)]
 
 
 def _table(summary: Mapping[str, Any], columns: Mapping[str, tuple[str, int]]) -> list[str]:

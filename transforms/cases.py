@@ -76,7 +76,7 @@ def prediction_transforms(
     Returns:
         Transforms of one item of an evaluator's output; every volume and expected error in it is in HU afterwards.
     """
-    volumes = [Keys.PRED, Keys.WITHOUT_UPDATE, Keys.LABEL, Keys.MEAN_VOLUME, Keys.SHUFFLED_INPUT]
+    volumes = [Keys.PRED, Keys.WITHOUT_UPDATE, Keys.LABEL, Keys.MEAN_VOLUME, Keys.NEAREST_CASE, Keys.SHUFFLED_INPUT]
     agree = [] if update is None else [AgreeWithFilmsd(Keys.PRED.value, update)]
     to_hu = UnitToHUd([key.value for key in volumes], window, allow_missing_keys=True)
     width = float(window[1]) - float(window[0])

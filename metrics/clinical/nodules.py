@@ -12,6 +12,11 @@ from scipy import ndimage
 NODULE_DIAMETERS_MM = (5.0, 10.0, 16.0, 24.0, 32.0)
 """Diameters of the nodules that are planted by default."""
 
+NODULE_MEASURES = tuple(
+    f"nodule_{diameter:g}mm_{what}" for diameter in NODULE_DIAMETERS_MM for what in ("kept", "shadow")
+)
+"""Names of what an evaluation with planted nodules measures: `contrast_left` and `shadow_contrast` by diameter."""
+
 NODULE_HU = 40.0
 """HU of a solid nodule."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from .morphology import dilated, eroded, filled
+
 SKIN_HU = -400
 """HU between air and skin; foam and cloth lie below it."""
 
@@ -31,11 +33,10 @@ def body_mask(volume_hu: np.ndarray, spacing: float) -> np.ndarray:
     Returns:
         (D, H, W) bool; all False where there is nothing denser than air.
     """
-    dense = _filled(volume_hu > SKIN_HU)
-    thick = _eroded(dense, SHEET_MM / 2 / spacing)
-    parts = _patients_parts(thick)
-    grown = _dilated(parts, (SHEET_MM / 2 + MARGIN_MM) / spacing)
-    return _filled(grown & dense)
+    dense = filled(volume_hu > SKIN_HU)
+    parts = _patients_parts(eroded(dense, SHEET_MM / 2 / spacing))
+    grown = dilated(parts, (SHEET_MM / 2 + MARGIN_MM) / spacing)
+    return filled(grown & dense)
 
 
 def _patients_parts(thick: np.ndarray) -> np.ndarray:
@@ -43,27 +44,14 @@ def _patients_parts(thick: np.ndarray) -> np.ndarray:
     labels, count = ndimage.label(thick)
     if not count:
         return thick
-    numbers = np.arange(1, count + 1)
-    sizes = ndimage.sum_labels(thick, labels, numbers)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    boxes = ndimage.find_objects(labels)
     body = int(np.argmax(sizes))
-    back = ndimage.find_objects(labels)[body][1].stop
-    heights = np.array(ndimage.center_of_mass(thick, labels, numbers))[:, 1]
-    return np.isin(labels, numbers[(sizes >= ARM_SHARE * sizes[body]) & (heights < back)])
-
-
-def _filled(mask: np.ndarray) -> np.ndarray:
-    """Fill what is enclosed in each axial slice."""
-    return np.stack([ndimage.binary_fill_holes(plane) for plane in mask])
-
-
-def _eroded(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Erode by a ball, as if the mask went on beyond the volume."""
-    reach = int(np.ceil(radius))
-    beyond = np.pad(mask, reach, mode="edge")
-    inner = ndimage.distance_transform_edt(beyond) > radius
-    return inner[reach:-reach, reach:-reach, reach:-reach]
-
-
-def _dilated(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Dilate by a ball."""
-    return ndimage.distance_transform_edt(~mask) <= radius
+    back = boxes[body - 1][1].stop
+    kept = np.zeros(count + 1, bool)
+    for number in np.flatnonzero(sizes >= ARM_SHARE * sizes[body]):
+        box = boxes[number - 1]
+        depths = (labels[box] == number).sum((0, 2))
+        kept[number] = np.average(np.arange(box[1].start, box[1].stop), weights=depths) < back
+    return kept[labels]

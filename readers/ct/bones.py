@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from .morphology import filled
+
 BONE_HU, CORTEX_HU = 200.0, 400.0
 """Lowest HU of a voxel of bone, and that which a part must reach somewhere. Blood with contrast medium above the lower
 one counts as bone where it touches bone or is that dense itself."""
@@ -24,10 +26,8 @@ def bone_mask(volume_hu: np.ndarray, spacing: float) -> np.ndarray:
         (D, H, W) bool; all False where there is nothing as dense as bone.
     """
     labels, count = ndimage.label(volume_hu > BONE_HU, np.ones((3, 3, 3)))
-    numbers = np.arange(1, count + 1)
-    if not count:
-        return np.zeros(volume_hu.shape, bool)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    dense = np.bincount(labels[volume_hu > CORTEX_HU], minlength=count + 1)[1:] > 0
-    bones = np.isin(labels, numbers[dense & (sizes * spacing**3 / 1000 >= LEAST_BONE_ML)])
-    return np.stack([ndimage.binary_fill_holes(plane) for plane in bones])
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    dense = np.bincount(labels[volume_hu > CORTEX_HU], minlength=count + 1) > 0
+    bones = dense & (sizes * spacing**3 / 1000 >= LEAST_BONE_ML)
+    return filled(bones[labels])

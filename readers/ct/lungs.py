@@ -9,6 +9,8 @@ from scipy import ndimage
 
 from conventions import InputError
 
+from .morphology import WITHIN_SLICES
+
 logger = logging.getLogger("x2ct.ct")
 
 AIR_IN_LUNG_HU = -500
@@ -58,11 +60,13 @@ def lung_mask(volume_hu: np.ndarray, spacing: float) -> np.ndarray:
     is_lung = _lungs_among(cores, count, volume_hu, steps)
     if not any(is_lung.values()):
         return np.zeros_like(air)
-    known = np.isin(cores, list(is_lung))
-    lungs = np.isin(cores, [core for core, lung in is_lung.items() if lung])
+    [box] = ndimage.find_objects(air.astype(np.uint8))  # nothing outside is asked or counts
+    known = np.isin(cores[box], list(is_lung))
+    lungs = np.isin(cores[box], [core for core, lung in is_lung.items() if lung])
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    mask = air & lungs[tuple(nearest)]
-    return ndimage.binary_propagation(lungs, mask=mask)
+    mask = np.zeros_like(air)
+    mask[box] = ndimage.binary_propagation(lungs, mask=air[box] & lungs[tuple(nearest)])
+    return mask
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, ...]:
@@ -125,8 +129,7 @@ def _enclosed_air(volume_hu: np.ndarray) -> np.ndarray:
     Lungs that a narrow scan cuts at the patient's right or left count as enclosed.
     """
     air = volume_hu < AIR_IN_LUNG_HU
-    within_slices = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])[:, None, None]
-    labels, count = ndimage.label(air, within_slices)
+    labels, count = ndimage.label(air, WITHIN_SLICES)
     sizes, gas = np.bincount(labels.ravel()), np.bincount(labels[volume_hu < GAS_HU], minlength=count + 1)
     enclosed = np.ones(count + 1, bool)
     for side in (labels[:, :, 0], labels[:, :, -1]):
@@ -145,7 +148,7 @@ def _lungs_among(cores: np.ndarray, count: int, volume_hu: np.ndarray, steps: in
         volume_hu: (D, H, W) HU.
         steps: voxels by which the cores were eroded.
     """
-    sizes = ndimage.sum_labels(cores > 0, cores, range(1, count + 1))
+    sizes = np.bincount(cores.ravel(), minlength=count + 1)[1:]
     boxes = ndimage.find_objects(cores)
     is_lung: dict[int, bool] = {}
     largest, middle = 0.0, 0.0

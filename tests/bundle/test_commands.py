@@ -13,7 +13,7 @@ from monai.bundle import run
 from conventions import input_error_in
 from drr import VolumeGrid
 from export import write_png16
-from metrics import MEASURES, PAPER_MEASURES
+from metrics import MEASURES, NODULE_MEASURES, PAPER_MEASURES
 from networks import build_network
 
 
@@ -82,6 +82,21 @@ def test_pages_of_cases_are_written(tiny_run):
     assert {path.stem for path in (tiny_run.out / "pages").iterdir()} == cases
     assert len(cases) == 2
     assert "SHA-256" in (tiny_run.out / "inference" / "synthetic_ct.html").read_text()
+
+
+def test_planted_nodules_and_the_nearest_case_are_measured_where_they_are_asked_for(
+    root, tiny_run, tiny_cohort, tiny_command, tmp_path
+):
+    done = tiny_command(
+        "evaluating", "evaluate", tmp_path, bundle_root=root / "bundle", ckpt_dir=tiny_run.out / "models",
+        dataset_dir=tiny_cohort, output_dir=tmp_path, nodules=1, nearest=True, pages=0,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    asked, usual = (json.loads((folder / "summary.json").read_text()) for folder in (tmp_path, tiny_run.out))
+    assert set(asked) - set(usual) == set(NODULE_MEASURES)
+    assert set(asked["psnr_db"]) - set(usual["psnr_db"]) == {"nearest_case"}
+    assert asked["psnr_db"]["prediction"] == usual["psnr_db"]["prediction"]
+    assert 0 < asked["nodule_5mm_shadow"]["prediction"] < asked["nodule_24mm_shadow"]["prediction"] < 1
 
 
 def test_inferring_needs_the_radiographs_alone_and_gives_the_evaluated_volume(tiny_run, tiny_cohort):

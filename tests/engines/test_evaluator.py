@@ -51,13 +51,15 @@ def batches():
 
 
 def test_prediction_and_controls_are_measured_alike(batches):
-    keys = ["pred", "mean_volume", "shuffled_input"]
+    keys = ["pred", "mean_volume", "nearest_case", "shuffled_input"]
     mean = torch.full((1, 8, 8, 8), 0.5)
+    nearest = torch.rand(1, 1, 8, 8, 8)
     evaluator = X2CTEvaluator(
         "cpu",
         batches,
         FirstView(),
         mean_volume=mean,
+        nearest_case=lambda image: nearest.expand(len(image), -1, -1, -1, -1),
         postprocessing=UnitToHUd([*keys, "label"]),
         key_val_metric=volume_metrics(keys),
     )
@@ -66,6 +68,7 @@ def test_prediction_and_controls_are_measured_alike(batches):
     by_hand = {
         "mae_hu": [(network(b["image"]) - b["label"]).abs().mean() * 2500 for b in batches],
         "mae_hu/mean_volume": [(mean - b["label"]).abs().mean() * 2500 for b in batches],
+        "mae_hu/nearest_case": [(nearest - b["label"]).abs().mean() * 2500 for b in batches],
         "mae_hu/shuffled_input": [(network(b["other_image"]) - b["label"]).abs().mean() * 2500 for b in batches],
     }
     for name, values in by_hand.items():

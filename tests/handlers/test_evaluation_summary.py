@@ -19,7 +19,7 @@ class Constant(nn.Module):
         return image.mean((1, 2, 3)).reshape(-1, 1, 1, 1, 1).expand(-1, 1, 8, 8, 8)
 
 
-def evaluate(folder, cases=3, postprocessing=None, **options):
+def evaluate(folder, cases=3, postprocessing=None, first=1, **options):
     """An evaluation whose MAE is known: labels of 0, predictions of 0.1, 0.2 ..., controls of 0.5 and 0.9."""
     batches = [
         {
@@ -29,7 +29,7 @@ def evaluate(folder, cases=3, postprocessing=None, **options):
             "geometry": torch.zeros(1, 2, 4, 3),
             "case": [f"case_{number}"],
         }
-        for number in range(1, cases + 1)
+        for number in range(first, cases + first)
     ]
     X2CTEvaluator(
         "cpu",
@@ -67,6 +67,20 @@ def test_the_table_and_the_files_are_logged(tmp_path, caplog):
     assert f"numbers   {tmp_path / 'summary.json'} (the averages)" in said
     assert str(tmp_path / "cases.csv") in said
     assert "losses" not in said  # there are none
+
+
+def test_a_prediction_without_error_is_in_the_table(tmp_path, caplog):
+    """Its PSNR is infinite, which JSON cannot hold as a number."""
+    with caplog.at_level("INFO", "x2ct.evaluation"):
+        evaluate(tmp_path, first=0)
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    value = {(row["case"], row["compared"]): row["value"] for row in record["values"] if row["measure"] == "psnr_db"}
+    assert value["case_0", "prediction"] == "inf"
+    assert value["case_1", "prediction"] == pytest.approx(20, rel=1e-5)
+    assert json.loads((tmp_path / "summary.json").read_text())["psnr_db"]["prediction"] == "inf"
+    [said] = [record.getMessage() for record in caplog.records if record.name == "x2ct.evaluation"]
+    assert next(line for line in said.splitlines() if "this network" in line).split()[-3:] == ["inf", "0.337", "250.0"]
+    assert "inf: a prediction equals the truth in every voxel" in said
 
 
 def test_files_of_an_earlier_run_are_kept(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from metrics import mae, mse, psnr, ssim
+from metrics import mae, mse, psnr, psnr_2048, ssim
 
 
 @pytest.fixture
@@ -40,6 +40,15 @@ def test_the_authors_peak_adds_4_29_db(volumes):
     first, second = volumes
     difference = psnr(second, first, 4095.0) - psnr(second, first, 2500.0)
     np.testing.assert_allclose(difference, 4.287, atol=1e-3)
+
+
+def test_the_narrow_window_hides_what_is_denser(volumes):
+    first, second = volumes
+    for i in range(2):
+        a, b = (v[i, 0].clip(-1024, 1024).numpy() for v in volumes)
+        assert float(psnr_2048(second, first)[i]) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=2048))
+    dense = first.clamp(min=1100)
+    assert torch.isinf(psnr_2048(dense, dense + 200)).all()
 
 
 def test_mae_and_mse_by_hand():

@@ -15,7 +15,7 @@ from PIL import Image
 from conventions import SYNTHETIC_STATEMENT, InputError
 from drr import Acquisition, ParallelBeam, VolumeGrid
 from export import write_nifti, write_png16, write_truth
-from reports import cases_to_show, read_case, write_case_page, write_pages
+from reports import cases_to_show, read_case, read_measures, write_case_page, write_pages
 from reports.case_page import ray_support
 from reports.page import ASSETS
 from reports.viewer import LICENCE, NIIVUE, nifti
@@ -171,3 +171,10 @@ def test_three_pages_are_the_worst_the_median_and_the_best():
     assert cases_to_show(measures, 1) == ["b"]
     assert cases_to_show(measures, 0) == []
     assert len(cases_to_show(measures, 9)) == 5
+
+
+def test_a_case_without_error_is_the_best(tmp_path):
+    (tmp_path / "cases.csv").write_text("case,psnr_db/prediction,lung_hd95_mm/prediction\na,20,3\nb,inf,nan\nc,30,\n")
+    measures = read_measures(tmp_path)
+    assert cases_to_show(measures, 2) == ["a", "b"]
+    assert measures["b"] == {"psnr_db/prediction": float("inf")}
