@@ -269,6 +269,7 @@ def planned(bucket, tmp_path):
             made_file = bare(CTImageStorage, file, ExplicitVRLittleEndian)
             made_file.SOPInstanceUID = f"1.2.{number}.{file}"
             made_file.Modality, made_file.SeriesInstanceUID = "CT", f"1.2.{number}"
+            made_file.Rows = made_file.Columns = 1
             made_file.PatientID, made_file.ImageComments = f"patient {number}", "x" * (100 + file)
             path = tmp_path / "made.dcm"
             made_file.save_as(path)

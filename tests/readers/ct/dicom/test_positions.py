@@ -215,7 +215,7 @@ def test_the_real_series_is_its_nifti_twin(real_data):
     says(scan, "doubt", "slices", "1 positions hold different images")
     twin = nibabel.load(real_data / "ct" / "rider_pilot_0109.nii.gz")
     ratio = 2.5 / np.linalg.norm(scan.affine[:3, :3], axis=0)
-    blurred = gaussian_filter(scan.volume_hu, np.where(ratio > 1, 0.35 * ratio, 0))
+    blurred = gaussian_filter(scan.volume_hu.astype(np.float32), np.where(ratio > 1, 0.35 * ratio, 0))
     resample = SpatialResample(mode="bilinear", padding_mode="border", align_corners=False)
     volume_hu = MetaTensor(torch.from_numpy(blurred[None]), affine=torch.from_numpy(scan.affine))
     there = resample(volume_hu, dst_affine=torch.from_numpy(twin.affine), spatial_size=twin.shape)[0].numpy()
