@@ -201,10 +201,10 @@ def test_two_processes_evaluate_as_one_however_many_cases_there_are(tmp_path, ca
     alone.mkdir(), together.mkdir()
     evaluate(alone, cases)
     in_processes(lambda rank: evaluate(together, cases, rank))
-    for name in ("summary.json", "cases.csv", "metrics_0.json"):
+    for name in ("summary.json", "cases.csv", "evaluation.json", "metrics_0.json"):
         assert (together / name).read_text() == (alone / name).read_text()
     assert (together / "metrics_1.json").read_text() == (alone / "metrics_0.json").read_text()
-    written = {"summary.json", "cases.csv", "metrics_0.json", "model.pt", "model.json"}
+    written = {"summary.json", "cases.csv", "evaluation.json", "metrics_0.json", "model.pt", "model.json"}
     assert {path.name for path in together.iterdir()} == written | {"metrics_1.json"}
 
 
