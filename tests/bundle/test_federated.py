@@ -20,7 +20,7 @@ def site(root, tiny_cohort, tiny_overrides, tmp_path):
         train_kwargs={**common, "max_epochs": 2, "train::ema::decay": 0.0, "discriminator_channels": 4},
         config_evaluate_filename=["configs/evaluate.json", "configs/demo.json"],
         eval_workflow_name="infer",
-        eval_kwargs={**common, "handlers::1::record": None, "mean_volume": None},
+        eval_kwargs={**common, "model_record": None, "mean_volume": None},
         best_model_filepath=str(tmp_path / "model.pt"),
         final_model_filepath=str(tmp_path / "model_final.pt"),
     )

@@ -102,8 +102,8 @@ def test_the_keys_of_the_page_are_in_train_json(root):
     keys = {key for key in re.findall(r"`(?:--)?(\w+(?:::\w+)+)", inline) if key != "a::b"}
     assert {"train::ema::decay", "adversary::weight", "train::trainer::recompute_levels"} <= keys
     optional = {"train::trainer::channels_last", "train::trainer::compile", "adversary::conditional"}
-    optional |= {"discriminator_def::in_channels", "handlers::1::record"}
+    optional |= {"discriminator_def::in_channels"}
     assert not [key for key in keys - optional if not holds(config, key)]
-    for key in optional - {"handlers::1::record", "discriminator_def::in_channels"}:
+    for key in optional - {"discriminator_def::in_channels"}:
         owner = {"train": X2CTTrainer, "adversary": Adversary}[key.split("::")[0]]
         assert key.split("::")[-1] in inspect.signature(owner).parameters
