@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
 from conventions import InputError, Keys
 from drr import Acquisition, preset
@@ -63,19 +63,15 @@ class CaseCard:
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
-        engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.rows.publish)
-
-    def _start(self, engine: Engine) -> None:
-        self.rows.clear()
+        self.rows.attach(engine, self._collect)
 
     def _collect(self, engine: Engine) -> None:
         for output in engine.state.output:
             if Keys.LABEL not in output:
                 continue
             truth = volume_in(output, Keys.LABEL)
-            organs, own = self.organs(truth), self.own_figures(truth)
+            organs = self.organs(truth)
+            own = self.own_figures(truth, organs["lung"])
             for key in PREDICTIONS:
                 if key in output:
                     self.rows.add(key, self.card(volume_in(output, key), truth, organs, own))
@@ -89,9 +85,8 @@ class CaseCard:
         masks = dict(zip(ORGANS, (lungs, body, bones), strict=True))
         return {organ: torch.from_numpy(mask)[None, None].to(volume_hu.device) for organ, mask in masks.items()}
 
-    def own_figures(self, volume_hu: torch.Tensor, lungs: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def own_figures(self, volume_hu: torch.Tensor, lungs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Measure what a volume (1, 1, D, H, W) shows by itself: volumes of the lungs, widths of thorax and heart."""
-        lungs = self.organs(volume_hu)["lung"] if lungs is None else lungs
         return {**lung_volumes(lungs, self.spacing), **cardiothoracic(volume_hu, self.acquisition.grid)}
 
     def card(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ignite.distributed as idist
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.utils import evenly_divisible_all_gather
 
 from metrics import PREDICTIONS
@@ -24,8 +24,18 @@ class CaseRows:
         self.names = tuple(names)
         self._rows: dict[str, list[list[float]]] = {}
 
-    def clear(self) -> None:
-        """Discard all cases."""
+    def attach(self, engine: Engine, collect: Callable[[Engine], None]) -> None:
+        """Register with an evaluator: begin without cases, collect after each batch, publish in the end.
+
+        Args:
+            engine: the evaluator.
+            collect: function that adds the cases of a batch.
+        """
+        engine.add_event_handler(Events.STARTED, self._clear)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.publish)
+
+    def _clear(self, engine: Engine) -> None:
         self._rows = {}
 
     def add(self, key: str, figures: Mapping[str, float]) -> None:

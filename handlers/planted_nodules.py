@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
 from conventions import InputError, Keys
 from drr import Acquisition, hu_to_mu, project
@@ -50,12 +50,7 @@ class PlantedNodules:
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
         if self.count:
-            engine.add_event_handler(Events.STARTED, self._start)
-            engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self.rows.publish)
-
-    def _start(self, engine: Engine) -> None:
-        self.rows.clear()
+            self.rows.attach(engine, self._collect)
 
     def _collect(self, engine: Any) -> None:
         with engine.mode(engine.network):

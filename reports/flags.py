@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from conventions import Keys
-from metrics import Interval
+from metrics import MEASURES, Interval
 
 from .evaluation_record import PREDICTION, EvaluationRecord, interval_or_none
 from .volume_checks import VolumeFindings
@@ -91,29 +91,30 @@ def _volumes_sound(record: EvaluationRecord, volumes: VolumeFindings) -> Check:
 
 def _better_than_mean(record: EvaluationRecord) -> Check:
     name = "better than the mean training volume"
-    difference = _difference(record, "psnr_db", Keys.MEAN_VOLUME)
-    if difference is None:
-        return Check(name, "not checked", _why_not(record, "psnr_db", Keys.MEAN_VOLUME))
-    words = f"PSNR is {_ends(difference, '+.2f', 'dB')} above that of a model that always gives this volume"
-    return Check(name, "passed" if difference.low > 0 else "flag", words)
+    words = "PSNR is {} above that of a model that always gives this volume"
+    return _against(record, name, "psnr_db", Keys.MEAN_VOLUME, words, "+.2f", "dB")
 
 
 def _reads_input(record: EvaluationRecord) -> Check:
-    name = "reads its radiographs"
-    difference = _difference(record, "psnr_db", Keys.SHUFFLED_INPUT)
-    if difference is None:
-        return Check(name, "not checked", _why_not(record, "psnr_db", Keys.SHUFFLED_INPUT))
-    words = f"another case's radiographs cost {_ends(difference, '+.2f', 'dB')}"
-    return Check(name, "passed" if difference.low > 0 else "flag", words)
+    words = "another case's radiographs cost {}"
+    return _against(record, "reads its radiographs", "psnr_db", Keys.SHUFFLED_INPUT, words, "+.2f", "dB")
 
 
 def _agrees_with_films(record: EvaluationRecord) -> Check:
     name = "agrees with the radiographs it was shown"
-    difference = _difference(record, "reprojection_shown", Keys.MEAN_VOLUME)
+    words = "re-projection error is {} beside that of the mean training volume"
+    return _against(record, name, "reprojection_shown", Keys.MEAN_VOLUME, words, "+.3f")
+
+
+def _against(
+    record: EvaluationRecord, name: str, measure: str, control: str, words: str, form: str, unit: str = ""
+) -> Check:
+    """Check that the whole interval of the difference from a control lies on the better side of 0."""
+    difference = _difference(record, measure, control)
     if difference is None:
-        return Check(name, "not checked", _why_not(record, "reprojection_shown", Keys.MEAN_VOLUME))
-    words = f"re-projection error is {_ends(difference, '+.3f', '')} beside that of the mean training volume"
-    return Check(name, "passed" if difference.high < 0 else "flag", words)
+        return Check(name, "not checked", _why_not(record, measure, control))
+    better = difference.low > 0 if MEASURES[measure].better == "higher" else difference.high < 0
+    return Check(name, "passed" if better else "flag", words.format(_ends(difference, form, unit)))
 
 
 def _not_mirrored(volumes: VolumeFindings) -> Check:
