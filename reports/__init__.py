@@ -6,6 +6,7 @@ from .case_files import read_case as read_case
 from .case_files import read_measures as read_measures
 from .case_files import write_pages as write_pages
 from .case_page import CaseContent as CaseContent
+from .case_page import ray_support as ray_support
 from .case_page import write_case_page as write_case_page
 from .cohort_page import write_cohort_page as write_cohort_page
 from .comparison_page import write_comparison_page as write_comparison_page
@@ -20,6 +21,7 @@ from .figures import draw_case as draw_case
 from .figures import draw_losses as draw_losses
 from .figures import draw_picture as draw_picture
 from .figures import draw_radiographs as draw_radiographs
+from .figures import figure_png as figure_png
 from .figures import save_figure as save_figure
 from .films import film_figure as film_figure
 from .flags import Check as Check

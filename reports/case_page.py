@@ -19,7 +19,7 @@ from drr import Acquisition, edge_letters, view_title
 from storage import set_aside, write_atomically
 from transforms import RayCastDRR
 
-from .figures import DIFFERENCE_HU, ERROR_HU, PLANES, colours_of_error
+from .figures import DIFFERENCE_HU, ERROR_HU, PLANES, colours_of_error, colours_of_support
 from .page import document, doubts, model_words, notice, picture, table
 from .summary import COLUMNS, ROWS
 from .viewer import HU_WINDOWS, ViewerVolume, licences, viewer, window_range
@@ -271,8 +271,7 @@ def _rows_of_planes(content: CaseContent, support: np.ndarray) -> Iterator[tuple
     if content.error_hu is not None:
         yield "Expected error", f"{EXPECTED_WORDS}, 0 to {ERROR_HU:g} HU", content.error_hu, colours_of_error()
     views = len(content.acquisition.views)
-    colours = {"cmap": "viridis", "vmin": 0, "vmax": views}
-    yield "Ray support", f"{SUPPORT_WORDS}, 0 to {views} views", support, colours
+    yield "Ray support", f"{SUPPORT_WORDS}, 0 to {views} views", support, colours_of_support(views)
 
 
 def _reading(content: CaseContent) -> str:

@@ -81,6 +81,11 @@ def colours_of_error() -> dict[str, Any]:
     return {"cmap": "magma", "vmin": 0, "vmax": ERROR_HU}
 
 
+def colours_of_support(views: int) -> dict[str, Any]:
+    """Return the colours of the number of views that see a voxel, as arguments of `draw_picture`."""
+    return {"cmap": "viridis", "vmin": 0, "vmax": views}
+
+
 def describe_views(
     shape: Sequence[int], geometry: torch.Tensor | None = None
 ) -> list[tuple[str, tuple[str, str, str, str]]]:
@@ -114,6 +119,7 @@ def case_figure(
     title: str = "",
     geometry: torch.Tensor | None = None,
     error_hu: np.ndarray | None = None,
+    support: np.ndarray | None = None,
 ) -> Figure:
     """Draw the radiographs of a case and three planes through the centre of its volumes.
 
@@ -124,6 +130,7 @@ def case_figure(
         title: title of the figure.
         geometry: views (views, 4, 3) in mm, LPS, as in a batch; None takes the first two for PA and lateral.
         error_hu: expected absolute error of each voxel (D, H, W) in HU, drawn where it is given.
+        support: number of views that see each voxel (D, H, W), drawn where it is given.
 
     Raises:
         InputError: where the geometry has another number of views than the radiographs.
@@ -135,6 +142,8 @@ def case_figure(
         volumes = {"truth": (truth_hu, grey), **volumes, "prediction - truth": (prediction_hu - truth_hu, difference)}
     if error_hu is not None:
         volumes["expected error"] = (error_hu, colours_of_error())
+    if support is not None:
+        volumes["ray support"] = (support, colours_of_support(len(image)))
     views = describe_views(image.shape, geometry)
     rows = len(PLANES)
     of_views = -(-len(views) // rows)  # columns that the radiographs fill, row by row
@@ -151,7 +160,8 @@ def case_figure(
         for row, (plane, (axis, letters)) in enumerate(PLANES.items()):
             pixels = volume.take(volume.shape[axis] // 2, axis=axis)
             shown = draw_picture(grid[row, column], pixels, f"{name}, {plane}", letters, **colours)
-        figure.colorbar(shown, ax=list(grid[:, column]), location="bottom", shrink=0.9, label="HU")
+        unit = "views" if volume is support else "HU"
+        figure.colorbar(shown, ax=list(grid[:, column]), location="bottom", shrink=0.9, label=unit)
     return figure
 
 
