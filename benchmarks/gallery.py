@@ -32,7 +32,7 @@ SHOWN = {
     "psnr_db/mean_volume": "mean training volume {:.1f} dB",
     "ssim/prediction": "SSIM {:.2f}",
     "mae_hu/prediction": "MAE {:.0f} HU",
-    "lung_volume_error_ml/prediction": "lung volume {:+.0f} ml",
+    "lung_total_ml_error/prediction": "lung volume {:+.0f} ml",
     "cardiothoracic_ratio_error/prediction": "cardiothoracic ratio {:+.3f}",
 }
 """Column of `cases.csv` -> words of a caption; a column that an evaluation lacks is left out."""

@@ -23,7 +23,7 @@ def folder(tmp_path):
         for view, pixels in zip(ACQUISITION.view_names, image, strict=True):
             write_png16(made / "radiographs" / f"{case}_{view}.png", pixels)
     rows = "\n".join(f"{case},{value},-12.6" for case, value in PSNR_DB.items())
-    (made / "cases.csv").write_text(f"case,psnr_db/prediction,lung_volume_error_ml/prediction\n{rows}\n")
+    (made / "cases.csv").write_text(f"case,psnr_db/prediction,lung_total_ml_error/prediction\n{rows}\n")
     return made
 
 
