@@ -1,5 +1,6 @@
 """Prepare cohorts and load their cases: phantoms, the split by patient, datasets and samplers."""
 
+from .case_films import films_of_cases as films_of_cases
 from .datalist import WithOtherRadiographs as WithOtherRadiographs
 from .datalist import cached_dataset as cached_dataset
 from .datalist import describe_data as describe_data

@@ -9,8 +9,10 @@ from .dicom_writer import DicomWriter as DicomWriter
 from .epoch_seeds import EpochSeeds as EpochSeeds
 from .evaluation_pages import EvaluationPages as EvaluationPages
 from .evaluation_summary import EvaluationSummary as EvaluationSummary
+from .film_gap import FilmGap as FilmGap
 from .film_report import FilmReport as FilmReport
 from .loss_curves import LossCurves as LossCurves
+from .masked_organs import MaskedOrgans as MaskedOrgans
 from .mean_volume import MeanVolume as MeanVolume
 from .memory import expected_bytes as expected_bytes
 from .model_saver import ModelSaver as ModelSaver

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from ignite.engine import Engine
 
@@ -12,7 +14,10 @@ from metrics import (
     MEASURES,
     ORGANS,
     PREDICTIONS,
+    CentreLines,
     cardiothoracic,
+    centre_line_distances,
+    centre_lines,
     false_structure,
     hu_errors,
     lung_volumes,
@@ -22,9 +27,9 @@ from metrics import (
     structure_map,
     synthrad_metrics,
 )
-from readers import body_mask, bone_mask, lung_mask
 
 from .case_rows import CaseRows, volume_in
+from .organs import segment_organs
 
 CARD = (
     *(name for name in MEASURES if MEASURES[name].protocol in ("clinical", "synthrad2025")),
@@ -35,6 +40,18 @@ CARD = (
 
 HELD_OUT_VIEW = "oblique_45"
 """View by which a prediction is tested; no model reads it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a volume shows by itself, whatever it is compared with."""
+
+    organs: dict[str, torch.Tensor]
+    """Organ, of `metrics.ORGANS` -> its mask (1, 1, D, H, W)."""
+    figures: dict[str, torch.Tensor]
+    """Volumes of the lungs, widths of thorax and heart."""
+    lines: CentreLines
+    """Centre lines of spine and ribs."""
 
 
 class CaseCard:
@@ -60,53 +77,56 @@ class CaseCard:
         named = acquisition.geometry if isinstance(acquisition.geometry, str) else "chest"
         self.held_out = preset(named, acquisition.detector_shape, [HELD_OUT_VIEW])
         self.rows = CaseRows(CARD)
+        self._mean: tuple[torch.Tensor, Findings] | None = None
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
         self.rows.attach(engine, self._collect)
 
     def _collect(self, engine: Engine) -> None:
-        for output in engine.state.output:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             if Keys.LABEL not in output:
                 continue
             truth = volume_in(output, Keys.LABEL)
-            organs = self.organs(truth)
-            own = self.own_figures(truth, organs["lung"])
+            true = self.find(truth)
             for key in PREDICTIONS:
                 if key in output:
-                    self.rows.add(key, self.card(volume_in(output, key), truth, organs, own))
+                    volume = volume_in(output, key)
+                    if not volume.isfinite().all():
+                        raise InputError(
+                            f"{item[Keys.CASE]}: the volume of {key.value!r} is not finite, so the model is broken; "
+                            "train it again"
+                        )
+                    found = self._find_mean(volume) if key == Keys.MEAN_VOLUME else self.find(volume)
+                    self.rows.add(key, self.card(volume, truth, found, true))
 
-    def organs(self, volume_hu: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Segment lungs, body and bones of a volume (1, 1, D, H, W), each of that shape."""
-        array = volume_hu[0, 0].cpu().numpy()
-        lungs = lung_mask(array, self.spacing)
-        body = body_mask(array, self.spacing) | lungs  # a lung that the cube cuts leaves the body open
-        bones = bone_mask(array, self.spacing) & body
-        masks = dict(zip(ORGANS, (lungs, body, bones), strict=True))
-        return {organ: torch.from_numpy(mask)[None, None].to(volume_hu.device) for organ, mask in masks.items()}
+    def find(self, volume_hu: torch.Tensor) -> Findings:
+        """Segment and measure a volume (1, 1, D, H, W)."""
+        organs = segment_organs(volume_hu, self.spacing)
+        figures = {**lung_volumes(organs["lung"], self.spacing), **cardiothoracic(volume_hu, self.acquisition.grid)}
+        lines = centre_lines(volume_hu[0, 0], organs["bone"][0, 0], organs["body"][0, 0], self.spacing)
+        return Findings(organs, figures, lines)
 
-    def own_figures(self, volume_hu: torch.Tensor, lungs: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Measure what a volume (1, 1, D, H, W) shows by itself: volumes of the lungs, widths of thorax and heart."""
-        return {**lung_volumes(lungs, self.spacing), **cardiothoracic(volume_hu, self.acquisition.grid)}
+    def _find_mean(self, volume_hu: torch.Tensor) -> Findings:
+        """Do the same with the mean training volume, once for all cases."""
+        if self._mean is None or not torch.equal(self._mean[0], volume_hu):
+            self._mean = volume_hu, self.find(volume_hu)
+        return self._mean[1]
 
-    def card(
-        self,
-        prediction: torch.Tensor,
-        truth: torch.Tensor,
-        organs: dict[str, torch.Tensor],
-        own: dict[str, torch.Tensor],
-    ) -> dict[str, float]:
-        """Measure one prediction (1, 1, D, H, W) in HU against the truth, its organs and its own figures."""
-        found = self.organs(prediction)
-        values = {**hu_errors(prediction, truth, organs["body"]), **synthrad_metrics(prediction, truth, organs["body"])}
+    def card(self, prediction: torch.Tensor, truth: torch.Tensor, found: Findings, true: Findings) -> dict[str, float]:
+        """Measure a prediction (1, 1, D, H, W) in HU against the truth, given what both show by themselves."""
+        body = true.organs["body"]
+        values = {**hu_errors(prediction, truth, body), **synthrad_metrics(prediction, truth, body)}
         values["psnr_2048_db"] = psnr_2048(prediction, truth)
         for organ in ORGANS:
-            compared = mask_agreement(found[organ], organs[organ], self.spacing)
+            compared = mask_agreement(found.organs[organ], true.organs[organ], self.spacing)
             values.update({f"{organ}_{name}": value for name, value in compared.items()})
-        shown = self.own_figures(prediction, found["lung"])
-        values.update({f"{name}_error": shown[name].cpu() - own[name].cpu() for name in own})
+        own = true.figures
+        values.update({f"{name}_error": found.figures[name].cpu() - own[name].cpu() for name in own})
         grid, curve = self.acquisition.grid, self.acquisition.curve
         for name, views in (("shown", self.acquisition.views), ("oblique", self.held_out)):
             values[f"reprojection_{name}"] = reprojection_error(prediction, truth, grid, views, curve).mean(1)
-        values["false_structure"] = false_structure(structure_map(prediction, truth, organs["body"]))
-        return {name: float(values[name]) for name in CARD}
+        values["false_structure"] = false_structure(structure_map(prediction, truth, body))
+        figures = {name: float(value) for name, value in values.items()}
+        figures |= centre_line_distances(found.lines, true.lines)
+        return {name: figures[name] for name in CARD}

@@ -15,6 +15,7 @@ from readers import lung_mask
 from transforms import RayCastDRR
 
 from .case_rows import CaseRows, volume_in
+from .prediction import predict_item
 
 
 class PlantedNodules:
@@ -61,11 +62,9 @@ class PlantedNodules:
 
     def _predict(self, engine: Any, volume_hu: torch.Tensor) -> torch.Tensor:
         """Predict a volume (1, 1, D, H, W) in HU from the radiographs of another."""
-        image = self.render(volume_hu).as_tensor()
-        geometry = self.acquisition.geometry_tensor()[None].to(image)
-        predicted = engine.inferer(image, engine.network, geometry=geometry)
-        item = {Keys.PRED.value: predicted[0], Keys.IMAGE.value: image[0], Keys.GEOMETRY.value: geometry[0]}
-        return volume_in(self.postprocessing(item), Keys.PRED)
+        image = self.render(volume_hu).as_tensor()[0]
+        item = {Keys.IMAGE.value: image, Keys.GEOMETRY.value: self.acquisition.geometry_tensor()}
+        return predict_item(engine, item, self.postprocessing)
 
     def figures(self, truth: torch.Tensor, predict: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, float]:
         """Measure a case.

@@ -4,6 +4,7 @@ from .ct import read_ct as read_ct
 from .ct.body import SKIN_HU as SKIN_HU
 from .ct.body import body_mask as body_mask
 from .ct.bones import bone_mask as bone_mask
+from .ct.given_masks import GivenMasks as GivenMasks
 from .ct.lungs import LEAST_ML as LEAST_ML
 from .ct.lungs import lung_centre as lung_centre
 from .ct.lungs import lung_mask as lung_mask

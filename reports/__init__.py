@@ -26,6 +26,11 @@ from .figures import save_figure as save_figure
 from .films import film_figure as film_figure
 from .flags import Check as Check
 from .flags import check_evaluation as check_evaluation
+from .model_card import CARD_MARKS as CARD_MARKS
+from .model_card import card_figures as card_figures
+from .model_card import figures_block as figures_block
+from .model_card import read_figures as read_figures
+from .model_card import write_card as write_card
 from .style import StyleReport as StyleReport
 from .style import style_table as style_table
 from .summary import summary_table as summary_table

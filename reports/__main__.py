@@ -25,6 +25,7 @@ from transforms import StyleTransfer
 from .case_files import write_pages
 from .comparison_page import write_comparison_page
 from .evaluation_page import write_evaluation_page
+from .model_card import write_card
 from .style import StyleReport
 from .summary import comparison_table, summary_table
 
@@ -73,6 +74,22 @@ def compare(first: str, second: str, output: str = "output/comparison.html") -> 
         output: HTML file to write; a file of an earlier run is renamed.
     """
     print(write_comparison_page(first, second, output))
+
+
+def card(source: str, *notes: str, card: str = str(CONFIGS.parent / "docs" / "README.md")) -> None:
+    """Put the figures of an evaluation into a model card, between its marks, and into figures.json beside it.
+
+    Examples:
+        python -m reports card output/evaluation "One of the five patients chose the weights."
+        python -m reports card bundle/docs/figures.json
+
+    Args:
+        source: the output_dir of the evaluation, or a file of figures, from which the block is made again.
+        notes: sentences on the evaluation that stand below its figures.
+        card: the model card.
+    """
+    for path in write_card(source, card, notes):
+        print(path)
 
 
 def style(
@@ -176,5 +193,7 @@ if __name__ == "__main__":
     if words[:1] == ["style"] and "--help" in words:
         words = ["style", "--", "--help"]  # `style` takes any option, so fire would take --help for one
     run_command(
-        {"summary": summary, "case": case, "cohort": cohort, "compare": compare, "style": style}, "reports", words
+        {"summary": summary, "case": case, "cohort": cohort, "compare": compare, "card": card, "style": style},
+        "reports",
+        words,
     )

@@ -6,7 +6,10 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
+from metrics import CROSSING_LEVEL, FALSE_BELOW
+
 from .evaluation_record import EvaluationRecord
+from .flags import COPY_CORRELATION, COPY_STRENGTH
 from .page import table
 
 PROTOCOL_WORDS = {
@@ -30,11 +33,32 @@ PROTOCOL_WORDS = {
     ),
     "clinical": (
         "Organs found in prediction and truth by the same thresholds; <name>_error is predicted less true. "
+        "spine_distance_mm is the mean distance of the centre lines of the spine within axial slices, ribs_distance_mm "
+        "that of the skeletons of all other bone, of which missing ribs are a part. "
         "reprojection_... is the error of line integrals as a share of the true ones, shown for the views that the "
         "network had and oblique for one that it had not; false_structure is the share of patches whose structures of "
         "5 voxels are not those of the truth.",
         "Lung volume by direct regression from PA and lateral films: mean absolute error 408 ml, 8.1 % (Sogancioglu "
         "2022, 291 patients, against pulmonary function tests).",
+    ),
+    "nodules": (
+        "Spheres of 40 HU planted in the lungs of the true CT: kept is what is left of their contrast in the "
+        "prediction by a matched filter, shadow what each changes in the radiograph that shows it best.",
+        "No published figure: what DVG-Diffusion is said to keep was measured by another observer.",
+    ),
+    "films": (
+        "Predictions from real films of the same patients and from the DRRs of their CTs, each moved rigidly so that "
+        "its lungs lie on the true ones, and measured where both lie in the cube. A gap in dB is from DRRs less from "
+        "films, any other from films less from DRRs. shift and turn are the motion of the prediction from films, about "
+        "the middle of the cube; days are from the CT to the film that is farthest from it. Breath, arms and what "
+        "changed in these days count as error of the prediction.",
+        "Nothing that is not aligned: the film figures here and psnr_db above are of other voxels.",
+    ),
+    "masks": (
+        "Masks that were given for the true CT against organs found in the prediction by thresholds; ml_error and "
+        "width_mm_error are predicted less given. The trachea counts as lung in the prediction, and the width of its "
+        "heart is that of its PA DRR. The two methods differ on the true CT too.",
+        "Dice of one segmenter on both CTs, as published, is another quantity.",
     ),
 }
 """Protocol -> how its figures are computed, and what they may be set beside."""
@@ -57,7 +81,22 @@ def definitions(record: EvaluationRecord) -> str:
             f"<details><summary>{len(names)} measures</summary>"
             f"{table(['measure', *COLUMNS.values()], rows)}</details>\n"
         )
-    return f"<h2>How each figure is defined</h2>\n{made}"
+    return f"<h2>How each figure is defined</h2>\n{made}{_limits()}"
+
+
+def _limits() -> str:
+    """Return where the limits come from that decide a flag or a count."""
+    limits = (
+        f"Details of another body: at least {100 * COPY_STRENGTH:.0f} % as strong as the true ones, and a correlation "
+        f"below {COPY_CORRELATION:g} of that. Set on phantoms of this project, between copies of another phantom (0 to "
+        "0.2) and blurred truths (above 1); no patients were copied to set it.",
+        f"False structure: the correlation falls below {CROSSING_LEVEL:g}, as the FDA's sFRC has it for CT, at less "
+        f"than {FALSE_BELOW:g} cycles per voxel. That frequency is a choice of this project. The FDA finds it from "
+        "patches that readers marked, which nobody did here; so it ranks models and proves nothing of one.",
+        "All other flags have no limit but 0: the 95 % interval of a paired difference holds it, or the sign is wrong.",
+    )
+    items = "".join(f"<li>{html.escape(words)}</li>\n" for words in limits)
+    return f"<h3>Where the limits of flags and counts come from</h3>\n<ul>\n{items}</ul>\n"
 
 
 COLUMNS = {"unit": "unit", "region": "region", "data_range": "peak or range", "better": "better"}

@@ -25,7 +25,7 @@ from .page import asset, data_uri, document, link, model_words, notice, picture,
 from .summary import ROWS
 from .volume_checks import VolumeFindings, examine_volumes
 
-DECIMALS = {"dB": 2, "HU": 1, "HU^2": 0, "mm": 1, "ml": 0, "1": 3}
+DECIMALS = {"dB": 2, "HU": 1, "HU^2": 0, "mm": 1, "ml": 0, "deg": 1, "days": 0, "1": 3}
 """Unit -> decimals of a figure."""
 
 SHOWN = {1: ("",), 2: ("worst: ", "best: "), 3: ("worst: ", "median: ", "best: ")}
@@ -67,13 +67,17 @@ def number(value: float, unit: str, form: str = "") -> str:
 
 
 def with_interval(values: Sequence[float], patients: Sequence[str], unit: str, form: str = "") -> str:
-    """Return the mean of a measure with its interval, without one where there are too few patients."""
+    """Return the mean of a measure with its interval, without one where there are too few patients.
+
+    Where it could not be measured in every case, it says in how many.
+    """
     measured = [value for value in values if math.isfinite(value)]
     interval = interval_or_none(values, patients)
+    of_all = f", {len(measured)} of {len(values)} cases" if len(measured) < len(values) else ""
     if interval is None:
-        return number(float(np.mean(measured)), unit, form) if measured else ""
+        return number(float(np.mean(measured)), unit, form) + of_all if measured else ""
     mean, low, high = (number(value, unit, form) for value in (interval.mean, interval.low, interval.high))
-    return f"{mean} ({low} to {high})"
+    return f"{mean} ({low} to {high}){of_all}"
 
 
 def _header(record: EvaluationRecord) -> str:

@@ -24,6 +24,10 @@ MOST_FAULTS = 5
 """Number of faults that a check names."""
 
 
+NAMING = ("each case measured", "volumes complete and sound")
+"""Checks whose flags name cases."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One question to an evaluation, and its answer."""
@@ -65,7 +69,7 @@ def _enough_patients(record: EvaluationRecord) -> Check:
 
 
 def _all_measured(record: EvaluationRecord) -> Check:
-    name = "each case measured"
+    name = NAMING[0]
     if not record.has("psnr_db"):
         return Check(name, "not checked", "PSNR was not taken")
     lost = [
@@ -79,7 +83,7 @@ def _all_measured(record: EvaluationRecord) -> Check:
 
 
 def _volumes_sound(record: EvaluationRecord, volumes: VolumeFindings) -> Check:
-    name = "volumes complete and sound"
+    name = NAMING[1]
     if not volumes.kept:
         return Check(name, "not checked", "this evaluation kept no volumes")
     if volumes.faults:

@@ -34,6 +34,7 @@ PICTURES = {
     "pages": "to open in a browser: worst, median and best case, with a viewer",
     "cases": "one per case",
     "radiographs": "16 bit, as the network saw them",
+    "films": "real films of the same patients, as they were read, and what was predicted from them",
     "losses.png": "training",
 }
 """Folder or file of pictures in the same place -> what it holds."""

@@ -14,12 +14,13 @@ from torch.nn.functional import avg_pool2d
 PATCH, STRIDE = 32, 16
 """Side of a patch and step between patches in voxels: 80 mm and 40 mm on the paper's grid."""
 
-CORRELATION = 0.5
+CROSSING_LEVEL = 0.5
 """Correlation at whose first crossing the frequency is read, as the FDA does for CT."""
 
 FALSE_BELOW = 0.1
 """Frequency of the crossing in cycles per voxel below which a patch counts as hallucinated: structures of 5 voxels,
-12.5 mm on the paper's grid, are not those of the truth. The FDA finds this limit from patches that readers marked."""
+12.5 mm on the paper's grid, are not those of the truth. It is a choice: the FDA finds it from patches that readers
+marked, which nobody did here."""
 
 LEAST_BODY = 0.5
 """Share of a patch that must lie in the body; air has no structure to be true to."""
@@ -53,7 +54,7 @@ def fourier_ring_correlation(first: torch.Tensor, second: torch.Tensor) -> torch
     return common / (on_rings(a.abs().square()) * on_rings(b.abs().square())).sqrt()
 
 
-def first_crossing(correlation: torch.Tensor, level: float = CORRELATION) -> torch.Tensor:
+def first_crossing(correlation: torch.Tensor, level: float = CROSSING_LEVEL) -> torch.Tensor:
     """Find the lowest frequency at which a correlation crosses a level, by linear interpolation.
 
     Args:

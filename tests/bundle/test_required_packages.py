@@ -38,7 +38,7 @@ class Required(importlib.machinery.PathFinder):
 
 
 sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Required
-for name in ("itk", "skimage", "mlflow"):
+for name in ("itk", "onnx", "mlflow"):
     try:
         __import__(name)
         raise SystemExit(f"{name} can still be imported")

@@ -9,7 +9,8 @@ from cohort import thorax_phantom
 from conventions import InputError
 from drr import Acquisition, VolumeGrid
 from engines import X2CTEvaluator
-from handlers import CaseCard, EvaluationSummary
+from handlers import CaseCard, EvaluationSummary, case_card
+from handlers.organs import segment_organs
 from metrics import MEASURES, PROTOCOLS, volume_metrics
 from transforms import prediction_transforms
 
@@ -112,6 +113,34 @@ def test_what_cannot_be_measured_is_null_and_not_a_number(tmp_path, chests):
     assert summary["lung_hd95_mm"]["prediction"] is None
     assert value["false_structure"] == 1
     assert np.isclose(value["reprojection_shown"], 1, atol=0.01)
+
+
+def test_a_prediction_that_is_not_finite_ends_the_run_by_its_name(tmp_path, chests):
+    broken = chests[0].clone()
+    broken[..., 3] = torch.nan
+    with pytest.raises(InputError, match=r"case_0: the volume of 'pred' is not finite, so the model is broken"):
+        evaluate(tmp_path, chests, [broken, chests[1]])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_constant_prediction_is_measured(tmp_path, chests):
+    record, _ = evaluate(tmp_path, chests, [torch.full_like(chests[0], 0.43), chests[1]])
+    value = {(row["case"], row["measure"]): row["value"] for row in record["values"]}
+    assert value["case_0", "lung_dice"] == 0
+    assert value["case_0", "spine_distance_mm"] is value["case_0", "ribs_distance_mm"] is None
+    assert value["case_0", "mae_hu"] > 100
+
+
+def test_the_mean_volume_is_segmented_once(tmp_path, chests, monkeypatch):
+    segmented = []
+
+    def count(volume, spacing):
+        segmented.append(float(volume.sum()))
+        return segment_organs(volume, spacing)
+
+    monkeypatch.setattr(case_card, "segment_organs", count)
+    evaluate(tmp_path, chests, [chests[1], chests[0]], torch.cat(chests).mean(0))
+    assert len(segmented) == 2 * 2 + 1
 
 
 def test_voxels_that_are_no_cubes_are_refused():
