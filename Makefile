@@ -68,7 +68,7 @@ ifeq ($(PA)$(LATERAL),)
 	$(BIN)/python -m drr "$(CT_OUTPUT)/phantom/phantom_1000.nii.gz" --output "$(CT_OUTPUT)/drr"
 	$(MAKE) --no-print-directory ct PA="$(CT_OUTPUT)/drr/pa.dcm" LATERAL="$(CT_OUTPUT)/drr/lateral.dcm"
 else
-	$(RUN) inferring --config_file "['$(CONFIGS)/inference.json','$(CONFIGS)/starter.json']" --pa "$(PA)" \
+	$(RUN) inferring --config_file $(CONFIGS)/inference.json --checkpoint starter --pa "$(PA)" \
 		--lateral "$(LATERAL)" --output_dir "$(CT_OUTPUT)"
 	@echo "the CT and its page with a viewer are in $(CT_OUTPUT)"
 endif

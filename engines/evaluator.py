@@ -50,7 +50,8 @@ class X2CTEvaluator(SupervisedEvaluator):
     ) -> None:
         if with_error and not hasattr(bare(network), "forward_with_error"):
             raise InputError(
-                "--uncertainty needs a network that estimates its errors (raylift.json); leave it out for this one"
+                "--uncertainty needs a network that estimates its errors (raylift.json), and --backend torch; leave it "
+                "out for this one"
             )
         super().__init__(
             device=device,

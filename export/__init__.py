@@ -16,9 +16,11 @@ from .pacs_studies import PacsOutcome as PacsOutcome
 from .pacs_studies import StudyState as StudyState
 from .pacs_studies import predict_in_pacs as predict_in_pacs
 from .predicted import read_synthetic_ct as read_synthetic_ct
+from .publish import publish as publish
 from .radiographs import write_dicom_radiograph as write_dicom_radiograph
 from .radiographs import write_png16 as write_png16
 from .radiographs import write_radiograph_nifti as write_radiograph_nifti
+from .starter import find_model as find_model
+from .starter import use_starter as use_starter
 from .studies import StudyFolder as StudyFolder
-from .study import model_for_studies as model_for_studies
 from .study import predict_study as predict_study

@@ -1,4 +1,4 @@
-"""`python -m export`: CTs as DICOM, studies of a folder or an archive, one bundle of a model. Each has `--help`."""
+"""`python -m export`: CTs as DICOM, studies of a folder or an archive, a bundle of a model, weights to give away."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from .dicomweb import DicomWeb
 from .pacs import Pacs
 from .pacs_studies import StudyState, predict_in_pacs
 from .predicted import read_synthetic_ct
+from .publish import publish
+from .starter import find_model
 from .studies import StudyFolder
-from .study import model_for_studies, predict_study
+from .study import predict_study
 
 SOME_FAILED = 3
 """Exit status where a study failed."""
@@ -69,13 +71,14 @@ def studies(
     Args:
         source: folder of the studies.
         destination: folder of the series; not inside the source.
-        checkpoint: the model file, with model.json next to it; by default the starter weights.
+        checkpoint: the model file, with its record next to it, or starter; by default bundle/models/model.pt, else the
+            starter weights.
         watch: go on with what arrives, until the process is ended.
         settle: seconds for which the files of a study must not have changed, when watching.
         options: keys of inference.json, such as --consistency auto.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is unfinished is taken away
-    predict = partial(predict_study, checkpoint=model_for_studies(checkpoint), **options)
+    predict = partial(predict_study, checkpoint=find_model(checkpoint), **options)
     folder = StudyFolder(source, destination, predict, settle if watch else 0)
     with folder.locked():
         if watch:
@@ -107,12 +110,13 @@ def dicomweb(
         url: root of the DICOMweb service.
         study: StudyInstanceUID of the only study to do.
         since: first day of the studies to do, as 2026-11-30, or as a number of days before today.
-        checkpoint: the model file, with model.json next to it; by default the starter weights.
+        checkpoint: the model file, with its record next to it, or starter; by default bundle/models/model.pt, else the
+            starter weights.
         timeout: longest silence of the archive, in seconds.
         options: keys of inference.json, such as --consistency auto.
     """
     pacs, day = Pacs(DicomWeb(url, timeout)), _day(since)
-    model = model_for_studies(checkpoint)
+    model = find_model(checkpoint)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the films are taken away
     predict = partial(predict_study, checkpoint=model, **options)
     outcome = predict_in_pacs(pacs, predict, describe_model(model)["sha256"], study, day)
@@ -135,7 +139,9 @@ def _day(since: str | None) -> date | None:
         raise InputError(f"--since is a date such as 2026-11-30, or a number of days, got {since}") from error
 
 
-def archive(destination: str, checkpoint: str, overlays: str | None = None, evaluation: str | None = None) -> None:
+def archive(
+    destination: str, checkpoint: str | None = None, overlays: str | None = None, evaluation: str | None = None
+) -> None:
     """Make one self-contained bundle of a model: configs, weights, code, model card and licence in one folder.
 
     `monai.bundle` runs it from any folder (--bundle_root), and `monai.bundle.load`, MONAI Label and the model zoo get
@@ -146,13 +152,47 @@ def archive(destination: str, checkpoint: str, overlays: str | None = None, eval
 
     Args:
         destination: folder to make; it must not exist, or be empty.
-        checkpoint: the model file, with model.json next to it.
+        checkpoint: as in `studies`.
         overlays: names of the overlays of its training, such as chest,raylift; by default those in run.json next to it.
         evaluation: folder of an evaluation of this model, whose figures go into metadata.json.
     """
-    made = write_archive(destination, checkpoint, overlays.split(",") if overlays else None, evaluation)
+    made = write_archive(destination, find_model(checkpoint), overlays.split(",") if overlays else None, evaluation)
     print(f"the bundle is in {made}")
 
 
+def weights(
+    target: str,
+    source: str,
+    manifest: str,
+    runs: str,
+    datasets: str,
+    citations: str | None = None,
+    evaluation: str | None = None,
+) -> None:
+    """Write weights to give away: in half precision, with a record of their data, their training and their figures.
+
+    Run it on the machine of the training, whose processor the record names. Run it again with the target as the source
+    to add an evaluation of the file that was written.
+
+    Examples:
+        python -m export weights bundle/models/starter.pt --source RUN/model.pt --manifest manifest.json \
+            --runs RUN/run.json --datasets MANIFEST.csv --citations LICENSES.md --evaluation output/evaluation
+
+    Args:
+        target: file to write; one that is there is renamed.
+        source: weights that training wrote, with their record next to them.
+        manifest: manifest of the cohort of the training.
+        runs: run.json of each run of the training since the weights that are replaced, separated by commas; "" if lost.
+        datasets: CSV with the columns file, collection, licence and doi, a line for each CT.
+        citations: text with a Markdown table that holds each DOI in the cell that says how to cite it.
+        evaluation: output_dir of an evaluation of these weights.
+    """
+    each = runs.split(",") if runs else []
+    made = publish(source, target, manifest, each, datasets, citations, evaluation)
+    print(f"{made} and its record are written")
+
+
 if __name__ == "__main__":
-    run_command({"archive": archive, "dicom": dicom, "dicomweb": dicomweb, "studies": studies}, name="export")
+    run_command(
+        {"archive": archive, "dicom": dicom, "dicomweb": dicomweb, "studies": studies, "weights": weights}, "export"
+    )

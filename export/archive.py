@@ -14,8 +14,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from conventions import InputError
-from networks import PRIVATE_ENTRIES, load, mean_path, record_path
-from storage import check_new_folder, digest_of, write_folder_atomically
+from networks import PRIVATE_ENTRIES, WEIGHTS_SHA256, load, mean_path, read_weights, record_path
+from storage import SAFETENSORS, check_new_folder, digest_of, write_folder_atomically, write_tensors
 
 from .model_config import bundle_folder, config_for_model
 from .namespace import NAMESPACE, rewrite, rewrite_config, write_packages
@@ -65,8 +65,9 @@ def write_archive(
     """Write one folder that MONAI, MONAI Label and the model zoo use without overlays or this repository.
 
     It holds configs/ (train, evaluate and inference with everything of the model's record in them, metadata.json with
-    its sizes), models/ (weights, record, mean training volume), docs/, LICENSE and the code as one package, x2ct. The
-    same model gives the same bytes. The record loses the keys of the patients that the model has seen, which are
+    its sizes), models/ (weights as model.pt and, for those who load no Python formats, as model.safetensors, their
+    record, the mean training volume), docs/, LICENSE and the code as one package, x2ct. The same model gives the same
+    bytes. The record loses the keys of the patients that the model has seen, which are
     nobody else's business; evaluate on your own patients with the model itself.
 
     Args:
@@ -173,11 +174,18 @@ def _metadata(content: dict[str, Any], record: Mapping[str, Any]) -> dict[str, A
 
 
 def _write_models(folder: Path, model: Path, record: Mapping[str, Any]) -> None:
+    """Write the weights, twice, and their record, which names the hash of both files."""
     folder.mkdir()
-    shutil.copyfile(model, folder / "model.pt")
+    files = [folder / f"model{suffix}" for suffix in (".pt", SAFETENSORS)]
+    for file in files:
+        if file.suffix == model.suffix:
+            shutil.copyfile(model, file)
+        else:
+            write_tensors(file, read_weights(model))
     if mean_path(model).is_file():
         shutil.copyfile(mean_path(model), mean_path(folder / "model.pt"))
-    _dump(folder / "model.json", {key: value for key, value in record.items() if key not in PRIVATE_ENTRIES})
+    kept = {key: value for key, value in record.items() if key not in PRIVATE_ENTRIES}
+    _dump(folder / "model.json", {**kept, WEIGHTS_SHA256: {file.suffix: digest_of(file) for file in files}})
 
 
 def _write_documents(folder: Path) -> None:

@@ -149,7 +149,8 @@ def write_installed(root: Path, destination: Path) -> None:
     write_packages(root, destination)
     for source in sorted((root / "bundle").rglob("*")):
         target = destination / source.relative_to(root)
-        if source.is_dir() or source.parent.name == "models":  # where a user's own models may lie
+        users_own = source.parent.name == "models" and source.stem != "starter"
+        if source.is_dir() or users_own:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.suffix == ".json":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -22,32 +21,6 @@ FilePath = str | os.PathLike[str]
 
 CASE = "synthetic_ct"
 
-logger = logging.getLogger("x2ct.export")
-
-
-def model_for_studies(checkpoint: FilePath | None = None) -> Path:
-    """Return the model that predicts where none is named, and say so.
-
-    Args:
-        checkpoint: the model file; None takes the starter weights, or the model of an archive.
-
-    Returns:
-        The model file.
-
-    Raises:
-        InputError: where there is no such file.
-    """
-    folder = bundle_folder() / "models"
-    if checkpoint is None:
-        found = [file for name in ("starter.pt", "model.pt") if (file := folder / name).is_file()]
-        if not found:
-            raise InputError(f"{folder}: holds no model; name one by --checkpoint")
-        logger.warning("no model was named, so %s is used", found[0])
-        return found[0]
-    if not Path(checkpoint).is_file():
-        raise InputError(f"{checkpoint}: there is no such model; give the file of one, with its record next to it")
-    return Path(checkpoint)
-
 
 def predict_study(films: FilePath | Sequence[FilePath], folder: FilePath, checkpoint: FilePath, **options: Any) -> Path:
     """Predict a CT from the films of one study with the bundle's `inferring`, and write it as a DICOM series.
@@ -58,7 +31,7 @@ def predict_study(films: FilePath | Sequence[FilePath], folder: FilePath, checkp
     Args:
         films: folder that holds one film of each view; or the files of the PA and the lateral film.
         folder: folder to make; it must not exist, or be empty. It is there whole or not at all.
-        checkpoint: the model file, with its record next to it.
+        checkpoint: the model file, with its record next to it, as `find_model` returns it.
         options: keys of inference.json, such as consistency="auto".
 
     Returns:

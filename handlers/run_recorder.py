@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -65,8 +66,9 @@ def _commit() -> str | None:
 class RunRecorder:
     """Handler of the trainer that writes `model_final.pt` with its record and `run.json` next to the best model.
 
-    `run.json` is written after every epoch, so that a run that was stopped has one too. With several processes, the
-    first one writes.
+    `run.json` is written after every epoch, so that a run that was stopped has one too; `steps` are the batches of this
+    process, `hours` pass on the clock and `cpu_hours` are those its threads computed, all from the first start on. With
+    several processes, the first one writes.
 
     Args:
         ckpt_dir: folder of the models.
@@ -87,6 +89,8 @@ class RunRecorder:
         self.record = record
         self.saver = saver
         self.started = 0.0
+        self.computed = 0.0
+        self.before: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
         """Register with the trainer."""
@@ -96,21 +100,29 @@ class RunRecorder:
             engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: Engine) -> None:
-        self.started = time.time()
+        self.started, self.computed = time.time(), time.process_time()
+        file = self.folder / "run.json"
         if engine.state.epoch == 0:
-            set_aside(*(self.folder / name for name in ("run.json", "model_final.pt", "model_final.json")))
+            set_aside(file, *(self.folder / name for name in ("model_final.pt", "model_final.json")))
+        self.before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
     def _note(self, engine: Engine) -> None:
         best = {} if self.saver is None else {"best": self.saver.best, "best_epoch": self.saver.best_epoch}
         content = {
             **self.record,
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
-            "hours": round((time.time() - self.started) / 3600, 3),
+            "hours": self._hours("hours", time.time() - self.started),
+            "cpu_hours": self._hours("cpu_hours", time.process_time() - self.computed),
+            "steps": engine.state.iteration,
             "epochs": engine.state.epoch,
             "max_epochs": engine.state.max_epochs,
             "validation": best,
         }
         write_json(self.folder / "run.json", content)
+
+    def _hours(self, name: str, seconds: float) -> float:
+        """Add the seconds since the last start to the hours before it."""
+        return round(self.before.get(name, 0) + seconds / 3600, 3)
 
     def _finish(self, engine: Engine) -> None:
         if self.saver is not None:

@@ -1,6 +1,11 @@
 """Networks by name, models with their records, and the conversion of the authors' weights."""
 
+from .backend import Backend as Backend
+from .backend import ExportedNetwork as ExportedNetwork
+from .backend import with_backend as with_backend
+from .checkpoint import ABOUT as ABOUT
 from .checkpoint import PRIVATE_ENTRIES as PRIVATE_ENTRIES
+from .checkpoint import WEIGHTS_SHA256 as WEIGHTS_SHA256
 from .checkpoint import describe_model as describe_model
 from .checkpoint import load as load
 from .checkpoint import make_record as make_record

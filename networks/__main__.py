@@ -1,7 +1,8 @@
-"""`python -m networks`: list the networks, convert checkpoints, export ONNX. Each command has `--help`."""
+"""`python -m networks`: list the networks, convert checkpoints, export ONNX and .pt2. Each command has `--help`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from . import (
 )
 from .checkpoint import read_weights
 from .convert import is_of_cyclegan, official_acquisition, recognise_ours
-from .onnx_export import BATCHES, OPSET, write_onnx
+from .export_check import BATCHES
+from .onnx_export import OPSET, write_onnx
+from .pt2_export import write_pt2
 from .x2ct import VolumeGenerator
 
 LISTED_SIZE = 128
@@ -149,23 +152,40 @@ def export_onnx(checkpoint: str, target: str) -> None:
         checkpoint: model that training or `convert` wrote, with its record next to it.
         target: file to write, ending in .onnx: input `image`, output `pred` in unit values.
     """
-    source, file = Path(checkpoint), Path(target)
-    if file.suffix != ".onnx":
-        raise InputError(f"{file}: is not the name of an ONNX file; give one that ends in .onnx")
+    _export(Path(checkpoint), Path(target), ".onnx", write_onnx, f"ONNX opset {OPSET}")
+
+
+def export_pt2(checkpoint: str, target: str) -> None:
+    """Write a generator as an exported program of PyTorch, which needs none of this code, with any batch size.
+
+    Args:
+        checkpoint: model that training or `convert` wrote, with its record next to it.
+        target: file to write, ending in .pt2; `torch.export.load(target).module()` takes the radiographs and returns
+            the volume in unit values.
+    """
+    _export(Path(checkpoint), Path(target), ".pt2", write_pt2, "torch.export")
+
+
+def _export(source: Path, file: Path, suffix: str, write: Callable[..., tuple[float, float]], made_as: str) -> None:
+    """Load a generator, write it as a file of another format, and say how far it is from PyTorch."""
+    if file.suffix != suffix:
+        raise InputError(f"{file}: is not the name of a {suffix} file; give one that ends so")
     check_run("cpu", [file.parent])
     network, _ = load(source)
     spec: Any = network.spec
     if not isinstance(network, VolumeGenerator):
         raise InputError(f"{source}: {spec['name']} makes no volume; give a generator")
     metadata = {**describe_model(source), "network": spec, "output": SYNTHETIC_STATEMENT}
-    difference, highest = write_onnx(network, file, _example(network).shape[1:], metadata)
+    difference, highest = write(network, file, _example(network).shape[1:], metadata)
     batches = " and ".join(map(str, BATCHES))
-    print(f"{file}: {spec['name']}, opset {OPSET}, {file.stat().st_size / 1e6:.1f} MB")
+    print(f"{file}: {spec['name']}, {made_as}, {file.stat().st_size / 1e6:.1f} MB")
     print(
-        f"ONNX Runtime differs from PyTorch by at most {difference:.1e} in values up to {highest:.2g} "
+        f"It differs from PyTorch by at most {difference:.1e} in values up to {highest:.2g} "
         f"(random images, batch {batches})"
     )
 
 
 if __name__ == "__main__":
-    run_command({"list": list_networks, "convert": convert, "export-onnx": export_onnx}, "networks")
+    run_command(
+        {"list": list_networks, "convert": convert, "export-onnx": export_onnx, "export-pt2": export_pt2}, "networks"
+    )

@@ -1,7 +1,7 @@
 """Read and check a model: its weights, and the record next to them that describes how it was made.
 
-A model is `NAME.pt`, a bare state dict, and `NAME.json`, its record. A generator that training wrote also has
-`NAME_mean.pt`, the mean of the volumes it was trained on.
+A model is `NAME.pt` or `NAME.safetensors`, a bare state dict, and `NAME.json`, its record. A generator that training
+wrote also has `NAME_mean.pt`, the mean of the volumes it was trained on.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ FilePath = str | os.PathLike[str]
 
 PRIVATE_ENTRIES = ("patients", "film_keys")
 """Entries of a record that are not copied into results: keys of the patients and films that the model has seen."""
+
+ABOUT = "about"
+"""Entry of the record of published weights that describes them to people; it is not copied into results either."""
+
+WEIGHTS_SHA256 = "weights_sha256"
+"""Entry of the record of published weights: the suffix of each file of the weights and its SHA-256, for `load`."""
 
 
 def record_path(checkpoint: FilePath) -> Path:
@@ -107,7 +113,7 @@ def read_record(checkpoint: FilePath) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is not JSON ({error}); restore the record that belongs to the model") from error
     try:
-        _ = record["network"]["name"], dict(record["network"]["arguments"])
+        _ = record["network"]["name"], dict(record["network"]["arguments"]), dict(record.get(WEIGHTS_SHA256, {}))
         record = _in_present_form(record)
         if "acquisition" in record:
             Acquisition.from_record(record["acquisition"])
@@ -140,12 +146,13 @@ def load(
         The network in evaluation mode, and the record.
 
     Raises:
-        InputError: where a file is missing or damaged, the weights do not fit, the record does not agree, or the model
-            has seen what is held out.
+        InputError: where a file is missing or damaged, the weights do not fit or are others than the record says, the
+            record does not agree, or the model has seen what is held out.
     """
     file = Path(path)
     weights = read_weights(file)
     record = read_record(file)
+    _refuse_other_weights(file, record)
     _refuse_differences(file, record, json.loads(to_json(expect or {})))
     _refuse_seen(file, record, held_out, films)
     if network is None:
@@ -200,10 +207,11 @@ def read_weights(checkpoint: FilePath) -> dict[str, torch.Tensor]:
         checkpoint: the model file.
 
     Returns:
-        The state dict.
+        The state dict. A file that ends in .safetensors is read without Python's pickle format.
 
     Raises:
-        InputError: where the file is missing, damaged or not a bare state dict, or holds numbers that are not finite.
+        InputError: where the file is missing, damaged or not a bare state dict, holds numbers that are not finite, or
+            needs the package safetensors, which is not installed.
     """
     file = Path(checkpoint)
     if not file.is_file():
@@ -254,7 +262,8 @@ def describe_model(checkpoint: FilePath) -> dict[str, Any]:
     file = Path(checkpoint)
     if not file.is_file():
         return {}
-    record = {key: value for key, value in read_record(file).items() if key not in PRIVATE_ENTRIES}
+    left_out = (*PRIVATE_ENTRIES, ABOUT, WEIGHTS_SHA256)
+    record = {key: value for key, value in read_record(file).items() if key not in left_out}
     return {**record, "checkpoint": file.name, "sha256": digest_of(file)}
 
 
@@ -280,6 +289,15 @@ def _in_present_form(record: dict[str, Any]) -> dict[str, Any]:
     moved = ("geometry", "views", "curve", "film", "grid", "image_size")
     kept = {key: value for key, value in record.items() if key not in moved}
     return {**kept, "acquisition": acquisition}
+
+
+def _refuse_other_weights(file: Path, record: Mapping[str, Any]) -> None:
+    expected = record.get(WEIGHTS_SHA256, {}).get(file.suffix)
+    if expected is not None and digest_of(file) != expected:
+        raise InputError(
+            f"{file}: is not the file that {record_path(file).name} was written for, whose SHA-256 is "
+            f"{expected[:16]}...; copy both files again from one place"
+        )
 
 
 def _refuse_differences(file: Path, record: Mapping[str, Any], expect: Mapping[str, Any]) -> None:

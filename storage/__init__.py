@@ -16,8 +16,10 @@ from .atomic import write_folder_atomically as write_folder_atomically
 from .atomic import write_json as write_json
 from .digests import digest_of as digest_of
 from .digests import key_of as key_of
+from .options import current_workflow as current_workflow
 from .options import read_options as read_options
 from .preflight import check_run as check_run
 from .preflight import start_run as start_run
+from .tensors import SAFETENSORS as SAFETENSORS
 from .tensors import read_tensors as read_tensors
 from .tensors import write_tensors as write_tensors

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from conventions import InputError, report_input_errors
 
@@ -33,6 +34,9 @@ _MERGE = "+"
 
 _FLAG = re.compile("--|-[a-zA-Z]")
 
+_with_text: WeakSet[ConfigWorkflow] = WeakSet()
+"""Workflows whose names and paths are as they were typed."""
+
 
 def on_command_line() -> bool:
     """Return whether this program is `python -m monai.bundle`, not a host program that runs a workflow."""
@@ -53,13 +57,15 @@ def read_options() -> None:
     if on_command_line():
         report_input_errors()
         typed = parse_flags(sys.argv)
-    workflow = _workflow()
+    workflow = current_workflow()
     if workflow is None:
         return  # a single component, as for MONAI Label
     configs = workflow.config_root_path
     if configs.name == "configs" and str(workflow.parser.get("bundle_root")).startswith("$"):
         typed["bundle_root"] = str(configs.parent)
-    keep_text(workflow.parser, typed)
+    if workflow not in _with_text:  # the steps of a config may set names and paths after that
+        keep_text(workflow.parser, typed)
+        _with_text.add(workflow)
     arguments = _read(Path(typed.get("args_file") or ""))
     files = _config_files(str(typed.get("config_file") or arguments.get("config_file", "")))
     options = {"the command": typed, str(typed.get("args_file")): arguments}
@@ -139,8 +145,12 @@ def check_keys(
         raise InputError(f"{source}nothing reads the key {key!r}; {hint}")
 
 
-def _workflow() -> ConfigWorkflow | None:
-    """Find the workflow that is evaluating the caller: MONAI gives components no reference to it."""
+def current_workflow() -> ConfigWorkflow | None:
+    """Find the workflow that is evaluating the caller: MONAI gives components no reference to it.
+
+    Returns:
+        The workflow; None where a single component of a config is evaluated, as for MONAI Label.
+    """
     from monai.bundle import ConfigWorkflow
 
     frame = inspect.currentframe()

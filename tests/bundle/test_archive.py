@@ -17,7 +17,7 @@ import export.archive
 from conventions import InputError
 from drr import Acquisition, VolumeGrid
 from export import write_archive
-from networks import build_network, make_record, write_record
+from networks import build_network, load, make_record, write_record
 
 LOAD = """
 import json, sys, torch
@@ -58,8 +58,9 @@ def archive(tiny_run, tmp_path_factory):
 def test_it_is_whole(archive):
     expected = {
         "LICENSE", "configs/train.json", "configs/evaluate.json", "configs/inference.json", "configs/metadata.json",
-        "configs/logging.conf", "models/model.pt", "models/model.json", "models/model_mean.pt", "docs/README.md",
-        "docs/data_license.txt", "x2ct/__init__.py", "x2ct/networks/checkpoint.py",
+        "configs/logging.conf", "models/model.pt", "models/model.safetensors", "models/model.json",
+        "models/model_mean.pt", "docs/README.md", "docs/data_license.txt", "x2ct/__init__.py",
+        "x2ct/networks/checkpoint.py",
     }  # fmt: skip
     assert expected <= files(archive)
     assert not any("__pycache__" in name or name.endswith("large_files.yml") for name in files(archive))
@@ -148,6 +149,10 @@ def test_a_forgotten_folder_is_one_sentence(archive, tmp_path):
 def test_a_model_of_one_view(tmp_path, bundle_verb_of_any_size):
     model = save(tmp_path / "model", *single_view())
     archive = write_archive(tmp_path / "archive", model, ["chest", "single_view"])
+    weights = torch.load(model, weights_only=True)
+    for suffix in (".pt", ".safetensors"):  # both are checked by their hash
+        twin = load(archive / "models" / f"model{suffix}")[0].state_dict()
+        assert all(torch.equal(value, weights[name]) for name, value in twin.items())
     metadata = json.loads((archive / "configs" / "metadata.json").read_text())
     image = metadata["network_data_format"]["inputs"]["image"]
     assert (image["num_channels"], image["channel_def"]) == (1, {"0": "PA radiograph"})
@@ -174,8 +179,9 @@ def test_a_large_model_is_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(export.archive, "LARGE_MB", 0.01)
     model = save(tmp_path / "model", *single_view())
     archive = write_archive(tmp_path / "archive", model, [])
-    (entry,) = ConfigParser.load_config_file(str(archive / "large_files.yml"))["large_files"]
+    entry, twin = ConfigParser.load_config_file(str(archive / "large_files.yml"))["large_files"]
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert twin["path"] == "models/model.safetensors"
     assert entry == {"path": "models/model.pt", "url": "", "hash_val": digest, "hash_type": "sha256"}
 
 

@@ -12,7 +12,7 @@ import pydicom
 import pytest
 
 from conventions import InputError
-from export import StudyFolder, model_for_studies, predict_study
+from export import StudyFolder, find_model, predict_study
 from tests.film_phantom import films
 from tests.readers.radiographs.film_files import IDENTIFYING, stored, write
 
@@ -129,20 +129,21 @@ def test_bad_folders_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_it_predicts_what_inferring_predicts(tmp_path):
-    """The command, against `python -m monai.bundle run inferring` with starter.json."""
+    """The command, against `python -m monai.bundle run inferring`, both by the starter weights."""
     source = study(tmp_path / "in" / "erika")
     mixed = study(tmp_path / "in" / "mixed", PatientID="MRN-2")
     write(mixed / "1.dcm", stored(films(0)[1]), **{**IDENTIFYING, "ViewPosition": "LL", "SOPInstanceUID": "2.25.9"})
     words = [sys.executable, "-m", "export", "studies", tmp_path / "in", tmp_path / "out", "--device", "cpu"]
+    words += ["--checkpoint", "starter"]
     done = subprocess.run([str(word) for word in words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr[-3000:]
-    assert "starter.pt is used" in done.stderr
+    assert "the starter weights" in done.stderr
     assert "1 studies done, 1 failed" in done.stdout
     assert "different patients" in json.loads((tmp_path / "out" / "failed" / "mixed.json").read_text())["problem"]
     assert not any(value in done.stdout + done.stderr for value in IDENTIFYING.values())
-    configs = [str(ROOT / "bundle" / "configs" / f"{name}.json") for name in ("inference", "starter")]
-    words = [sys.executable, "-m", "monai.bundle", "run", "inferring", "--config_file", str(configs), "--pa", source]
-    words += ["--output_dir", tmp_path / "nifti", "--device", "cpu"]
+    config = ROOT / "bundle" / "configs" / "inference.json"
+    words = [sys.executable, "-m", "monai.bundle", "run", "inferring", "--config_file", config, "--pa", source]
+    words += ["--checkpoint", "starter", "--output_dir", tmp_path / "nifti", "--device", "cpu"]
     done = subprocess.run([str(word) for word in words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     expected = np.asarray(nibabel.load(tmp_path / "nifti" / "synthetic_ct.nii.gz").dataobj)  # head to feet, back, left
@@ -151,4 +152,4 @@ def test_it_predicts_what_inferring_predicts(tmp_path):
     np.testing.assert_array_equal(found, expected)
     assert {one.StudyInstanceUID for one in slices} == {IDENTIFYING["StudyInstanceUID"]}
     with pytest.raises(InputError, match="exists already"):
-        predict_study(source, tmp_path / "out" / "erika", model_for_studies())
+        predict_study(source, tmp_path / "out" / "erika", find_model("starter"))

@@ -45,6 +45,8 @@ def test_a_run_leaves_its_record_and_its_last_weights(tmp_path):
     assert (record["seed"], record["epochs"], record["max_epochs"]) == (3, 2, 2)
     assert record["validation"] == {"best": 21.5, "best_epoch": 1}
     assert record["hours"] >= 0
+    assert record["cpu_hours"] >= 0
+    assert record["steps"] == 2
     final = torch.load(tmp_path / "model_final.pt", weights_only=True)
     assert torch.equal(final["weight"], network.weight)
     assert json.loads((tmp_path / "model_final.json").read_text()) == {"network": "a line"}
@@ -52,8 +54,13 @@ def test_a_run_leaves_its_record_and_its_last_weights(tmp_path):
 
 def test_a_new_run_keeps_the_record_of_an_earlier_one_and_a_resumed_one_replaces_its_own(tmp_path):
     train(tmp_path)
+    earlier = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**earlier, "hours": 5.0, "cpu_hours": 9.0}))
     train(tmp_path, epochs=3, resume_after=2)
-    assert json.loads((tmp_path / "run.json").read_text())["epochs"] == 3
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["epochs"], record["steps"]) == (3, 3)
+    assert 5 <= record["hours"] < 5.1  # goes on from those before
+    assert 9 <= record["cpu_hours"] < 9.1
     assert not list(tmp_path.glob("run_*"))
     train(tmp_path)
     assert len(list(tmp_path.glob("run_*.json"))) == len(list(tmp_path.glob("model_final_*.pt"))) == 1

@@ -10,6 +10,8 @@ from torch import nn
 from conventions import HU_WINDOW, InputError, View
 from drr import Acquisition, VolumeGrid, preset
 from networks import (
+    ABOUT,
+    WEIGHTS_SHA256,
     build_network,
     describe_model,
     load,
@@ -357,6 +359,30 @@ def test_a_config_of_another_network_is_refused_before_weights_are_loaded(model,
     with pytest.raises(InputError, match=r"was trained with network name 'replicate_unet', this run asks for 'cnn2d'"):
         network_for(model, "cnn2d", image_size=64)
     assert network_for(tmp_path / "none.pt", "cnn2d", image_size=64).spec["name"] == "cnn2d"
+
+
+def test_weights_of_another_hash_are_refused(model, network):
+    """One number of the weights changes; the record still names the hash of those before."""
+    change_record(model, **{WEIGHTS_SHA256: {".pt": hashlib.sha256(model.read_bytes()).hexdigest()}})
+    load(model)
+    weights = network.state_dict()
+    next(iter(weights.values())).flatten()[0] += 1
+    torch.save(weights, model)
+    with pytest.raises(InputError, match=r"model\.pt: is not the file that model\.json was written for.*copy both"):
+        load(model)
+
+
+def test_a_twin_without_pickle_is_loaded_and_has_a_hash_of_its_own(model, network):
+    twin = write_tensors(model.with_suffix(".safetensors"), network.state_dict())
+    files = {file.suffix: hashlib.sha256(file.read_bytes()).hexdigest() for file in (model, twin)}
+    change_record(model, **{WEIGHTS_SHA256: files, ABOUT: {"limits": ["many"]}})
+    assert_same_weights(load(twin)[0], network)
+    described = describe_model(twin)
+    assert (described["checkpoint"], described["sha256"]) == ("model.safetensors", files[".safetensors"])
+    assert not {WEIGHTS_SHA256, ABOUT} & described.keys()
+    change_record(model, **{WEIGHTS_SHA256: {**files, ".safetensors": files[".pt"]}})
+    with pytest.raises(InputError, match=r"model\.safetensors: is not the file"):
+        load(twin)
 
 
 def test_a_network_begins_with_the_weights_of_a_model(model, network):

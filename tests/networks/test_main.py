@@ -1,5 +1,6 @@
 """`python -m networks` on files, as a user calls it."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -227,7 +228,7 @@ def test_export_onnx(checkpoint, tmp_path, capsys):
     command.export_onnx(str(checkpoint), str(tmp_path / "model.onnx"))
     printed = capsys.readouterr().out
     size = (tmp_path / "model.onnx").stat().st_size / 1e6
-    assert printed.startswith(f"{tmp_path / 'model.onnx'}: replicate_unet, opset 18, {size:.1f} MB\n")
+    assert printed.startswith(f"{tmp_path / 'model.onnx'}: replicate_unet, ONNX opset 18, {size:.1f} MB\n")
     assert re.search(r"differs from PyTorch by at most \d\.\de-0\d in values up to \d", printed)
     stored = metadata(tmp_path / "model.onnx")
     assert stored["output"] == SYNTHETIC_STATEMENT
@@ -239,6 +240,23 @@ def test_export_onnx(checkpoint, tmp_path, capsys):
     content = (tmp_path / "model.onnx").read_bytes()
     assert b"1641db57a2e648c3" not in content
     assert b"9f86d081884c7d65" not in content
+
+
+def test_export_pt2(checkpoint, tmp_path, capsys):
+    command.export_pt2(str(checkpoint), str(tmp_path / "model.pt2"))
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'model.pt2'}: replicate_unet, torch.export, ")
+    extra = {"record.json": ""}
+    module = torch.export.load(tmp_path / "model.pt2", extra_files=extra).module()  # without our code
+    stored = json.loads(extra["record.json"])
+    assert stored["output"] == SYNTHETIC_STATEMENT
+    assert stored["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert not {"patients", "film_keys"} & stored.keys()
+    network, _ = load(checkpoint)
+    image = torch.rand(3, 2, network.image_size, network.image_size)
+    with torch.no_grad():
+        torch.testing.assert_close(module(image), network(image), rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match=r"model\.onnx: is not the name of a \.pt2 file"):
+        command.export_pt2(str(checkpoint), str(tmp_path / "model.onnx"))
 
 
 def test_export_onnx_keeps_the_earlier_file(checkpoint, tmp_path):
@@ -261,7 +279,7 @@ def test_export_onnx_refuses(checkpoint, tmp_path):
         assert not list(tmp_path.glob("**/*.onnx"))
 
     refuses(r"none\.pt: there is no model yet", source="none.pt")
-    refuses(r"model\.pt: is not the name of an ONNX file", target="model.pt")
+    refuses(r"model\.pt: is not the name of a \.onnx file", target="model.pt")
     refuses(r"cannot be written to", target="model.pt/model.onnx")
     discriminator = build_network("patchgan_70", channels=4)
     torch.save(discriminator.state_dict(), tmp_path / "d.pt")

@@ -1,5 +1,6 @@
 """The weights that come with the project."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from transforms import RayCastDRR
 
 STARTER = Path(__file__).resolve().parents[2] / "bundle" / "models" / "starter.pt"
 
+HELD_OUT = {"lidc_idri_0003", "lung_pet_ct_dx_a0001", "rider_pilot_0109", "qin_lung_lsc_0028"}
+"""CTs of the validation, which the weights have not seen."""
+
 
 @pytest.fixture(scope="module")
 def starter():
@@ -25,6 +29,25 @@ def test_it_is_small_and_of_half_precision():
     assert STARTER.stat().st_size < 15e6
     weights = torch.load(STARTER, weights_only=True)
     assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float16}
+
+
+def test_its_record_states_where_it_comes_from_and_its_hash(starter):
+    """In the form that `python -m export weights` writes."""
+    _, _, record = starter
+    assert record["weights_sha256"] == {".pt": hashlib.sha256(STARTER.read_bytes()).hexdigest()}
+    about = record["about"]
+    assert {"source_sha256", "trained_on", "runs", "limits"} <= about.keys()
+    cts = about["trained_on"]["cts"]
+    assert len(cts) == 13
+    assert not HELD_OUT & {ct["case"] for ct in cts}
+    for ct in cts:
+        assert ct.keys() == {"case", "collection", "licence", "doi", "citation"}
+        assert ct["licence"] in ("CC BY 3.0", "CC BY 4.0")
+        assert ct["doi"] in ct["citation"]
+    assert about["trained_on"]["phantoms"] > 0
+    for run in about["runs"]:
+        assert run.keys() == {"steps", "epochs", "hours", "cpu_hours", "hardware", "commit", "versions"}
+    assert any("not a medical device" in limit for limit in about["limits"])
 
 
 def test_it_reads_its_films(starter):

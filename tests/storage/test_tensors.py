@@ -1,4 +1,5 @@
 import os
+import sys
 
 import pytest
 import torch
@@ -15,6 +16,27 @@ def test_tensors_come_back(tmp_path):
     read = read_tensors(write_tensors(tmp_path / "a.pt", content), REFUSAL)
     assert torch.equal(read.pop("weight"), content.pop("weight"))
     assert read == content
+
+
+def test_safetensors_come_back_and_hold_nothing_else(tmp_path):
+    content = {"weight": torch.arange(6.0).reshape(2, 3).T, "half": torch.ones(2, dtype=torch.float16)}
+    file = write_tensors(tmp_path / "a.safetensors", content)
+    read = read_tensors(file, REFUSAL)
+    assert all(torch.equal(value, read.pop(name)) for name, value in content.items())
+    assert not read
+    assert b"pickle" not in file.read_bytes()
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(InputError, match=rf"a\.safetensors: cannot be read \({DAMAGED}\); give another"):
+        read_tensors(file, REFUSAL)
+
+
+def test_without_safetensors_one_sentence_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(InputError, match="make env"):
+        write_tensors(tmp_path / "a.safetensors", {})
+    with pytest.raises(InputError, match="make env"):
+        read_tensors(tmp_path / "a.safetensors", REFUSAL)
+    assert not list(tmp_path.iterdir())
 
 
 class RunsWhenOpened:
