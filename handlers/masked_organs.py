@@ -92,14 +92,17 @@ class MaskedOrgans:
         used = {name for parts in needed.values() for name in parts}
         others = sorted(set(names) - used)
         compared = ", ".join(needed) or "nothing"
-        self._once(f"compared with the given masks: {compared} (of {', '.join(COMPARED_MASKS)}, and the heart's width)")
+        self._once(
+            f"compared with the given masks: {compared} (of {', '.join(COMPARED_MASKS)}, and the heart's width)",
+            logging.INFO,
+        )
         if others:
             self._once(
                 f"{len(others)} given masks are not used ({', '.join(others[:5])}{' ...' if len(others) > 5 else ''}): "
                 "without trained weights these structures cannot be found in a prediction, or parts are missing"
             )
 
-    def _once(self, sentence: str) -> None:
+    def _once(self, sentence: str, level: int = logging.WARNING) -> None:
         if sentence not in self.said:
             self.said.add(sentence)
-            logger.warning("%s", sentence)
+            logger.log(level, "%s", sentence)

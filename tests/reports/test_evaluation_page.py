@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from conventions import SYNTHETIC_STATEMENT, InputError
-from metrics import paired_difference
+from metrics import PROTOCOLS, paired_difference
 from reports import write_comparison_page, write_evaluation_page
+from reports.definitions import PROTOCOL_WORDS
 from tests.reports.evaluations import chests, figures, mean_volume, write_evaluation
 from tests.reports.test_case_page import Balanced
 
@@ -72,6 +73,23 @@ def test_figures_have_intervals_and_paired_differences(page):
 def test_protocols_share_no_table(page):
     for part in re.findall(r"<table.*?</table>", page, re.S):
         assert not ("psnr_db" in part and "reprojection_shown" in part)
+
+
+def test_it_says_where_limits_come_from_and_what_each_protocol_is(page):
+    assert set(PROTOCOL_WORDS) == set(PROTOCOLS)
+    box = page.partition("Where the limits of flags and counts come from")[2]
+    for words in ("at least 75 % as strong as the true ones", "0.1 cycles per voxel. That frequency is a choice"):
+        assert words in box
+
+
+def test_a_mean_over_some_cases_says_of_how_many(tmp_path):
+    folder = write_evaluation(tmp_path, half)
+    content = json.loads((folder / "evaluation.json").read_text())
+    for row in content["values"]:
+        if (row["case"], row["measure"], row["compared"]) == ("b", "psnr_db", "prediction"):
+            row["value"] = None
+    (folder / "evaluation.json").write_text(json.dumps(content))
+    assert rows(write_evaluation_page(folder).read_text())["psnr_db, dB"][0].endswith("), 2 of 3 cases")
 
 
 def test_worst_median_and_best_are_shown_with_pictures(page):

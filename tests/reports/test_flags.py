@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from conventions import InputError
+from export import write_nifti
 from reports import check_evaluation, examine_volumes, read_evaluation
 from tests.reports.evaluations import ACQUISITION, HELD_OUT, TRAINING, chests, mean_volume, write_evaluation
 from transforms import RayCastDRR
@@ -91,6 +92,16 @@ def test_what_is_missing_constant_or_not_finite_is_named(tmp_path):
     assert "b: every voxel of the predicted volume is -1000 HU" in found["volumes complete and sound"].words
     assert str(folder) not in found["volumes complete and sound"].words
     assert found["each case measured"].words.startswith("no PSNR of c:")
+
+
+def test_a_volume_of_another_shape_is_named(tmp_path):
+    folder = write_evaluation(tmp_path, blurred)
+    write_nifti(folder / "volumes" / "b.nii.gz", blurred(1)[:20], ACQUISITION.grid.affine())
+    sidecar = folder / "volumes" / "b.json"
+    sidecar.write_text((folder / "volumes" / "a.json").read_text())
+    found = answers(folder)["volumes complete and sound"]
+    assert found.state == "flag"
+    assert "b: prediction_hu has the shape (20, 40, 40), the acquisition says (40, 40, 40)" in found.words
 
 
 def test_without_volumes_the_checks_of_volumes_are_not_made(tmp_path):
