@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._dynamo.exc import BackendCompilerFailed
 from torch.autograd.function import FunctionCtx
 
 from .general import (
@@ -63,9 +62,9 @@ class BatchProjector:
 
     def _project_one(self, volume: torch.Tensor, maps: SliceMaps, dtype: torch.dtype) -> torch.Tensor:
         if self._compiles(volume.device, on_cpu=False):
-            try:
+            try:  # torch imports `_dynamo`, which takes as long as torch itself, where it is first named
                 return project_compiled(volume, maps, dtype)
-            except BackendCompilerFailed as error:
+            except torch._dynamo.exc.BackendCompilerFailed as error:
                 self._give_up(volume.device, error)
         return (project_separable if maps.separable else project_slices)(volume, maps, dtype)
 
@@ -74,7 +73,7 @@ class BatchProjector:
         if not separably and self._compiles(volume.device, on_cpu=True):
             try:
                 return back_project_slices(volume, image, maps, add, compiled=True)
-            except BackendCompilerFailed as error:
+            except torch._dynamo.exc.BackendCompilerFailed as error:
                 self._give_up(volume.device, error)
         if maps.separable:
             return back_project_separable(volume, image, maps, add)
@@ -90,7 +89,7 @@ class BatchProjector:
             return (on_cpu or device.type != "cpu") and can_compile(device.type)
         return self.backend == "compiled"
 
-    def _give_up(self, device: torch.device, error: BackendCompilerFailed) -> None:
+    def _give_up(self, device: torch.device, error: Exception) -> None:
         if self.backend == "compiled":
             raise error
         give_up_compiling(device.type, error)

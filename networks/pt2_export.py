@@ -82,4 +82,4 @@ def read_pt2(path: str | os.PathLike[str]) -> tuple[Callable[[Tensor], Tensor], 
         raise InputError(
             f"PyTorch {torch.__version__} cannot read it as an exported program; export it again with this version"
         ) from error
-    return module, entries
+    return lambda image: module(image), entries  # no module, since one of another may be put into training mode

@@ -34,7 +34,7 @@ def model(tmp_path_factory):
 def test_it_predicts_what_the_network_predicts(model, backend):
     network, _ = load(model)
     image, views = torch.rand(2, 2, 32, 32), network.preset_geometry
-    exported = with_backend(network, backend, model)
+    exported = with_backend(network, backend, model).train().eval()  # as an evaluator does
     with torch.no_grad():
         expected = network(image)
         for geometry in (None, views, views.expand(2, -1, -1, -1)):
