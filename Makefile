@@ -56,6 +56,7 @@ CT_OUTPUT ?= output/ct
 # `make label STUDIES=...`: MODEL is served from a bundle of its own, made once; to have it made again, remove it.
 STUDIES ?=
 MODEL ?= bundle/models/starter.pt
+OVERLAYS ?= $(if $(filter bundle/models/starter.pt,$(MODEL)),chest$(comma)raylift)
 LABEL_BUNDLE ?= output/label/$(notdir $(basename $(MODEL)))
 LABEL_OPTIONS ?=
 .PHONY: env ct demo label test test-all test-matrix test-label lint clean
@@ -130,7 +131,8 @@ test-matrix: $(MATRIX)/.complete
 
 label: $(LABEL_ENV)/.complete
 	@test -n "$(STUDIES)" || { echo "give STUDIES=..., a folder of studies or the address of an archive (DICOMweb)"; exit 1; }
-	@test -d "$(LABEL_BUNDLE)" || $(LABEL_ENV)/bin/python -m export archive "$(LABEL_BUNDLE)" --checkpoint "$(MODEL)"
+	@test -d "$(LABEL_BUNDLE)" || $(LABEL_ENV)/bin/python -m export archive "$(LABEL_BUNDLE)" --checkpoint "$(MODEL)" \
+		$(if $(OVERLAYS),--overlays "$(OVERLAYS)")
 	PYTHONPATH="$(LABEL_BUNDLE)" $(LABEL_ENV)/bin/python -P -m x2ct.label_app --studies "$(STUDIES)" $(LABEL_OPTIONS)
 
 test-label: $(LABEL_ENV)/.complete

@@ -34,7 +34,7 @@ POSITIVE = ("spacing", "damping")
 STORE = "store"
 """Parameter that stores the CT in the archive of its films."""
 
-OF_CLIENTS = ("client_id", "label_tag", "save_label")
+OF_CLIENTS = ("client_id",)
 """Parameters that clients of MONAI Label add to every request; they mean nothing here."""
 
 _DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")

@@ -7,10 +7,11 @@ import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as LateError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from conventions import InputError
@@ -36,7 +37,7 @@ class Predictor:
         self.longest_s = longest_s
         self._turn = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
-        self._process = 0
+        self._processes: list[BaseProcess] = []
         self._ended = False
 
     def __call__(self, films: Sequence[str], folder: str, checkpoint: str, options: Mapping[str, Any]) -> str:
@@ -70,7 +71,7 @@ class Predictor:
                 ) from error
 
     def start(self) -> None:
-        """Start the process, which takes seconds, before the first study needs it."""
+        """Start the process before the first study needs it, since it takes seconds to load."""
         with self._turn, suppress(RequestError, BrokenProcessPool):  # the first study gets the sentence
             self._ready()
 
@@ -80,24 +81,24 @@ class Predictor:
         self._kill()
 
     def _kill(self) -> None:
-        if self._process:
-            with suppress(ProcessLookupError):
-                os.kill(self._process, signal.SIGKILL)
+        for process in self._processes:
+            process.kill()
 
     def _ready(self) -> ProcessPoolExecutor:
         if self._ended:
             raise RequestError("the server is ending; send the request again later", 503)
         if self._pool is None:
-            pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin)
-            started: Future[int] = pool.submit(os.getpid)
-            self._process, self._pool = started.result(self.longest_s), pool
+            others = multiprocessing.active_children()
+            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin)
+            self._pool.submit(os.getpid)  # starts it
+            self._processes = [child for child in multiprocessing.active_children() if child not in others]
         return self._pool
 
     def _end(self) -> None:
         self._kill()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-        self._pool, self._process = None, 0
+        self._pool, self._processes = None, []
 
 
 def _begin() -> None:

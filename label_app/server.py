@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import anyio
 import anyio.to_thread
 from fastapi import BackgroundTasks, FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -58,7 +59,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(title="X2CT for MONAI Label", lifespan=lifespan)
 app.add_middleware(LimitedBody, limit=lambda: app_instance().settings.max_upload_mb * 1e6)
 app.include_router(viewer)
-turns = anyio.CapacityLimiter(WAITING)
+turns, threads = anyio.CapacityLimiter(WAITING), anyio.CapacityLimiter(WAITING)
 
 
 @app.exception_handler(InputError)
@@ -118,28 +119,45 @@ async def infer(
     """
     if output not in ("image", "json", "all"):
         raise RequestError(f"output is image, json or all, got {output[:80]!r}")
-    if sum([bool(image), bool(session_id), file is not None]) != 1:
+    films = ((file, View.PA), (lateral or label, View.LATERAL))
+    uploads = [(upload, view) for upload, view in films if upload is not None]
+    if sum(map(bool, (image, session_id, uploads))) != 1:
         raise RequestError("give one of these: image, the id of a study; session_id; or file, a film")
     options = read_options(params)
-    if turns.available_tokens < 1:
-        raise RequestError(f"{WAITING} requests wait already; send this one again later", 503)
-    app_of_label = app_instance()
-    work = Path(tempfile.mkdtemp(prefix="request-", dir=app_of_label.settings.work))
-    background.add_task(shutil.rmtree, work, True)
-    request: dict[str, Any] = {"model": model, "image": image, "params": {**options.keys, "store": options.store}}
+    request = {"model": model, "image": image, "params": {**options.keys, "store": options.store}}
+    turn = object()
     try:
-        if file is not None:
-            other = lateral or label
-            pair = [(file, View.PA), *([(other, View.LATERAL)] if other else [])]
-            request["films"] = await anyio.to_thread.run_sync(keep_films, work / "uploads", pair)
-        elif session_id:
-            request["films"] = [session_folder(_sessions(), session_id)]
-        request["folder"] = str(work)
-        result = await anyio.to_thread.run_sync(app_of_label.infer, request, limiter=turns)
-        return await anyio.to_thread.run_sync(partial(_answer, result, output, background))
+        turns.acquire_on_behalf_of_nowait(turn)
+    except anyio.WouldBlock as error:
+        raise RequestError(f"{WAITING} requests wait already; send this one again later", 503) from error
+    work = Path(tempfile.mkdtemp(prefix="request-", dir=app_instance().settings.work))
+    background.add_task(shutil.rmtree, work, True)
+    try:
+        return await anyio.to_thread.run_sync(
+            partial(_predict, request, work, session_id, uploads, output, background), limiter=threads
+        )
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+    finally:
+        turns.release_on_behalf_of(turn)
+
+
+def _predict(
+    request: dict[str, Any],
+    work: Path,
+    session_id: str,
+    uploads: list[tuple[UploadFile, View]],
+    output: str,
+    background: BackgroundTasks,
+) -> Any:
+    """Predict, in a thread, since it waits for the process that does."""
+    if session_id:
+        request["films"] = [session_folder(_sessions(), session_id)]
+    elif uploads:
+        request["films"] = keep_films(work / "uploads", uploads)
+    result = app_instance().infer({**request, "folder": str(work)})
+    return _answer(result, output, background)
 
 
 def _answer(result: dict[str, Any], output: str, background: BackgroundTasks) -> Any:

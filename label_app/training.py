@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -84,6 +85,9 @@ class TrainOnCTs(BundleTrainTask):
             if sentence is None:
                 raise
             raise SystemExit(f"Error: {sentence}") from error
+        finally:
+            if not (run / "model.pt").is_file():
+                shutil.rmtree(run, ignore_errors=True)
         return {"model": run.name}
 
     def _fetch_datalist(self, request: Any, datastore: Any) -> list[dict[str, str]]:
@@ -111,5 +115,6 @@ def _prepare(datastore: StudyStore, aside: Path, validation: int) -> Path:
     listed.write_text("\n".join(files) + "\n", encoding="utf-8")
     prepared = prepare_cohort(listed, aside / "cohort")
     for name, sentence in prepared.refused:
-        print(f"left out: {Path(name).name}: {sentence}", flush=True)  # becomes the detail of the running task
+        said = sentence.replace(f"{Path(name).parent}/", "")
+        print(f"left out: {said}", flush=True)  # becomes the detail of the running task
     return split_cohort(aside / "cohort", aside / "manifest.json", test=0, validation=validation)

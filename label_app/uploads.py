@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from .films import upload_name
 
 READ_ON = 8
 """Times the limit up to which a request that is too large is read, and dropped, before it is answered."""
+
+SESSION_S = 3600
+"""Seconds for which the films of a session are kept."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -99,7 +103,7 @@ def keep_films(folder: Path, uploads: Sequence[tuple[UploadFile, View]]) -> list
 
 
 def keep_session(sessions: Path, uploads: Sequence[UploadFile]) -> str:
-    """Keep uploads for the requests that follow.
+    """Keep uploads for the requests that follow, and remove those that were kept for `SESSION_S`.
 
     Args:
         sessions: folder of the sessions.
@@ -111,6 +115,9 @@ def keep_session(sessions: Path, uploads: Sequence[UploadFile]) -> str:
     Raises:
         RequestError: where a name cannot be used.
     """
+    for folder in sessions.iterdir() if sessions.is_dir() else ():
+        if time.time() - folder.stat().st_mtime > SESSION_S:
+            shutil.rmtree(folder, ignore_errors=True)
     names = [upload_name(upload.filename) for upload in uploads]
     name = str(uuid.uuid4())
     unfinished = sessions / f".{name}"

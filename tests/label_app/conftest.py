@@ -29,7 +29,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     options = {"encoder_channels": [4] * 3, "unet_channels": [4] * 2, "head_channels": [4, 4], "lift_channels": [4] * 3}
     views = ["pa", "lateral"]
-    network = build_network("raylift", image_size=SIZE, views=views, geometry="chest", voxel_mm=SPACING, **options)
+    options |= {"image_size": SIZE, "views": views, "geometry": "chest", "voxel_mm": SPACING, "uncertainty": True}
+    network = build_network("raylift", **options)
     acquisition = Acquisition(
         geometry="chest", view_names=views, curve="water", film_style="linear", anchor="lungs",
         grid=VolumeGrid(SIZE, SPACING), detector_shape=SIZE,

@@ -61,7 +61,7 @@ class LabelServer:
         """End it by a signal."""
         assert self.process is not None
         self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(120)
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes that predict."""

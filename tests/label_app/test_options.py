@@ -40,7 +40,7 @@ def test_the_choices_are_those_of_the_code():
 
 
 def test_clients_of_monai_label_send_lists_and_their_own_names():
-    read = read_options('{"consistency": ["auto", "none"], "client_id": "me", "label_tag": "final", "store": true}')
+    read = read_options('{"consistency": ["auto", "none"], "client_id": "me", "store": true}')
     assert (read.keys, read.store) == ({"consistency": "auto"}, True)
     shown = read_options(shown_options())
     assert shown.keys == {"style_transfer": "none", "consistency": "none", "field_of_view": "match", "invert": False,
@@ -62,7 +62,7 @@ def test_no_value_reaches_the_config_as_code(name, value):
 
 
 @pytest.mark.parametrize(
-    "name", ["checkpoint", "style_checkpoint", "pa", "output_dir", "bundle_root", "image", "$x", ""]
+    "name", ["checkpoint", "style_checkpoint", "pa", "output_dir", "bundle_root", "image", "save_label", "$x", ""]
 )
 def test_paths_and_unknown_names_are_refused(name):
     with pytest.raises(RequestError, match=r"there is no parameter .*; choose among style_transfer, consistency"):
