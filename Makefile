@@ -9,6 +9,10 @@ BIN = $(VENV)/bin
 MATRIX ?= .venv-matrix
 MATRIX_PYTHON = $(if $(filter command environment,$(origin PYTHON)),$(PYTHON),$(shell for p in python3.12 $(PYTHON); do \
 	$$p -c '' >/dev/null 2>&1 && echo $$p && break; done))
+# A third environment, of MONAI Label, which stops at Python 3.11 and numpy 1.26; 3.7 GB.
+LABEL_ENV ?= .venv-label
+LABEL_PYTHON ?= $(shell for p in python3.11 $(PYTHON); do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 # Where pip finds torch: empty takes PyPI's build (CUDA on Linux); https://download.pytorch.org/whl/cpu is smaller.
 TORCH_INDEX ?=
 
@@ -36,11 +40,11 @@ run = $(RUN) $(1) --config_file "['$(CONFIGS)/$(2).json',$(3)]" --manifest "$(OU
 	--ckpt_dir "$(OUTPUT)/$(4)/models" --output_dir "$(OUTPUT)/$(4)"
 
 # Threads that wait should not keep others from working.
-demo test test-all test-matrix: export OMP_WAIT_POLICY = PASSIVE
+demo test test-all test-matrix test-label: export OMP_WAIT_POLICY = PASSIVE
 # Tests run in several processes of one thread each; the tests of a file stay in one process.
 JOBS ?= 2
 PYTEST = python -m pytest --numprocesses $(JOBS) --dist loadfile
-test test-all test-matrix: export OMP_NUM_THREADS = 1
+test test-all test-matrix test-label: export OMP_NUM_THREADS = 1
 # MONAI repeats its security notice at every start; the configs here are the project's own.
 ct demo: export PYTHONWARNINGS = ignore::UserWarning
 
@@ -48,7 +52,14 @@ ct demo: export PYTHONWARNINGS = ignore::UserWarning
 PA ?=
 LATERAL ?=
 CT_OUTPUT ?= output/ct
-.PHONY: env ct demo test test-all test-matrix lint clean
+
+# `make label STUDIES=...`: MODEL is served from a bundle of its own, made once; to have it made again, remove it.
+STUDIES ?=
+MODEL ?= starter
+OVERLAYS ?= $(if $(filter starter bundle/models/starter.pt,$(MODEL)),chest$(comma)raylift)
+LABEL_BUNDLE ?= output/label/$(notdir $(basename $(MODEL)))
+LABEL_OPTIONS ?=
+.PHONY: env ct demo label test test-all test-matrix test-label lint clean
 
 env: $(BIN)/.complete
 
@@ -118,6 +129,23 @@ test-all: env
 test-matrix: $(MATRIX)/.complete
 	$(MATRIX)/bin/$(PYTEST) -m "not slow"
 
+label: $(LABEL_ENV)/.complete
+	@test -n "$(STUDIES)" || { echo "give STUDIES=..., a folder of studies or the address of an archive (DICOMweb)"; exit 1; }
+	@test -d "$(LABEL_BUNDLE)" || $(LABEL_ENV)/bin/python -m export archive "$(LABEL_BUNDLE)" --checkpoint "$(MODEL)" \
+		$(if $(OVERLAYS),--overlays "$(OVERLAYS)")
+	PYTHONPATH="$(LABEL_BUNDLE)" $(LABEL_ENV)/bin/python -P -m x2ct.label_app --studies "$(STUDIES)" $(LABEL_OPTIONS)
+
+test-label: $(LABEL_ENV)/.complete
+	$(LABEL_ENV)/bin/$(PYTEST) tests/label_app
+
+$(LABEL_ENV)/.complete: label_app/requirements.txt
+	@test -n "$(LABEL_PYTHON)" || { echo "MONAI Label needs Python 3.11: install it, or name it with LABEL_PYTHON=..."; exit 1; }
+	@echo "Making the environment of MONAI Label in $(LABEL_ENV) with $(LABEL_PYTHON): 4 to 15 minutes and 3.7 GB ..."
+	@$(LABEL_PYTHON) -m venv $(LABEL_ENV)
+	@$(LABEL_ENV)/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+		--requirement label_app/requirements.txt
+	@touch $@
+
 $(MATRIX)/.complete: constraints.txt pyproject.toml
 	@test -n "$(MATRIX_PYTHON)" || { echo "This project needs Python 3.11 or 3.12: name one with PYTHON=..."; exit 1; }
 	@echo "Making the environment in $(MATRIX) with $(MATRIX_PYTHON), numpy 1.26, pydicom 2.4 and no python-gdcm ..."
@@ -134,4 +162,4 @@ lint: env
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) $(MATRIX)
+	rm -rf $(VENV) $(MATRIX) $(LABEL_ENV)

@@ -166,7 +166,8 @@ def _section(rows: Sequence[Row], name: str, threads: int, rounds: int, loads: S
     yield f"- Machine: {cpu_name()}, {os.cpu_count()} cores, {threads} thread(s) per form"
     yield f"- Versions: torch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}"
     yield f"- Model: {name}; rounds: {rounds}"
-    yield f"- Load before the forms were made and after the last round: {loads[0]:.1f}, {loads[1]:.1f} (1 is one busy core)"
+    before, after = loads
+    yield f"- Load before the forms were made and after the last round: {before:.1f}, {after:.1f} (1 is one busy core)"
     yield from ("", "### Method", "", __doc__.partition("Method: ")[2].strip(), "", "### Results", "")
     yield from table(rows)
 

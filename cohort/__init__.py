@@ -17,6 +17,7 @@ from .pairs import radiograph_pairs as radiograph_pairs
 from .phantoms import thorax_phantom as thorax_phantom
 from .prepare import PreparedCohort as PreparedCohort
 from .prepare import PrepareOptions as PrepareOptions
+from .prepare import is_synthetic as is_synthetic
 from .prepare import prepare_cohort as prepare_cohort
 from .ready import ready_manifest as ready_manifest
 from .sampling import EpochSampler as EpochSampler

@@ -2,11 +2,13 @@
 
 from .archive import write_archive as write_archive
 from .dicom_file import new_uid as new_uid
+from .dicom_series import doubts_of as doubts_of
 from .dicom_series import write_dicom_series as write_dicom_series
 from .dicomweb import DicomWeb as DicomWeb
 from .dicomweb import PacsError as PacsError
 from .film_study import FilmStudy as FilmStudy
 from .film_study import read_film_study as read_film_study
+from .model_config import bundle_folder as bundle_folder
 from .nifti import write_nifti as write_nifti
 from .nifti import write_truth as write_truth
 from .pacs import Pacs as Pacs
@@ -14,7 +16,9 @@ from .pacs import PacsCT as PacsCT
 from .pacs import PacsFilm as PacsFilm
 from .pacs_studies import PacsOutcome as PacsOutcome
 from .pacs_studies import StudyState as StudyState
+from .pacs_studies import film_pair as film_pair
 from .pacs_studies import predict_in_pacs as predict_in_pacs
+from .pacs_studies import retrieve_pair as retrieve_pair
 from .predicted import read_synthetic_ct as read_synthetic_ct
 from .publish import publish as publish
 from .radiographs import write_dicom_radiograph as write_dicom_radiograph
@@ -23,4 +27,6 @@ from .radiographs import write_radiograph_nifti as write_radiograph_nifti
 from .starter import find_model as find_model
 from .starter import use_starter as use_starter
 from .studies import StudyFolder as StudyFolder
+from .study import infer_study as infer_study
 from .study import predict_study as predict_study
+from .study import series_of as series_of

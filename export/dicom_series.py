@@ -96,7 +96,8 @@ def write_dicom_series(
     stored, affine_lps = _slices(folder, np.asarray(volume_hu), np.asarray(affine, dtype=float))
     if corner_text:
         stored = burn_corner_text(folder, stored)
-    dataset = _common(dict(record or {}), affine_lps, _doubts(radiographs))
+    doubts = "; ".join(doubts_of(radiographs))
+    dataset = _common(dict(record or {}), affine_lps, f"Doubts about its films: {doubts}." if doubts else "")
     dataset.ImagesInAcquisition = len(stored)  # so that a series that was sent in part only is recognised
     _set_study(dataset, study)
     content = (dataset.to_json(), str(stored.shape), stored.tobytes(), affine_lps.tobytes())
@@ -220,12 +221,15 @@ def _code(value: str, scheme: str, meaning: str) -> Any:
     return item
 
 
-def _doubts(radiographs: Iterable[Mapping[str, Any]]) -> str:
-    """Return what is doubted about the films, one sentence; empty where nothing is."""
-    doubts = [
+def doubts_of(radiographs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what is doubted about the films of a CT, one sentence each.
+
+    Args:
+        radiographs: view and decisions of each film, as in the sidecar of `write_nifti`.
+    """
+    return [
         f"{film['view']}: {decision['subject']}: {decision['text']}"
         for film in radiographs
         for decision in film["decisions"]
         if decision["kind"] == "doubt"
     ]
-    return f"Doubts about its films: {'; '.join(doubts)}." if doubts else ""

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from monai.utils import optional_import
 
@@ -79,6 +79,7 @@ class DicomWeb:
             session, *words, **{**options, "timeout": timeout}
         )
         logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)  # it logs each UID
+        self._session = session
         self.client = dicomweb.DICOMwebClient(self.url, session, permissive_uid=True)
         self.client.set_http_retry_params(retry=False)  # its own retry sends a large body empty
 
@@ -127,6 +128,30 @@ class DicomWeb:
                     raise self._refusal(error) from error
                 time.sleep(wait_s)
         raise AssertionError("unreachable")
+
+    def fetch(self, path: str, query: str = "", accept: str = "*/*") -> tuple[int, str, bytes]:
+        """Fetch what the service answers to one address below its root, for a program that speaks DICOMweb itself.
+
+        Args:
+            path: address below the root.
+            query: what follows the question mark.
+            accept: media types that the program takes.
+
+        Returns:
+            HTTP status, media type and body.
+
+        Raises:
+            InputError: where the path leads out of the service, or the service does not answer.
+        """
+        if {".", ".."} & set(path.replace("\\", "/").split("/")) or "?" in path or "#" in path:
+            raise InputError(f"{path[:80]!r} is no address below the root of a DICOMweb service; leave out . and ..")
+        address = f"{self.url}/{quote(path.lstrip('/'), safe='/')}"
+
+        def get() -> Any:
+            return self._session.get(address, params=query, headers={"Accept": accept}, allow_redirects=False)
+
+        answer = self.ask(get)
+        return answer.status_code, answer.headers.get("content-type", "application/octet-stream"), answer.content
 
     def _refusal(self, error: Exception) -> InputError:
         """Return the sentence for a request that failed. Nothing of the error's text is in it."""

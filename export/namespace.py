@@ -15,7 +15,7 @@ NAMESPACE = "x2ct"
 """Name of the one package."""
 
 PACKAGES = ("conventions", "storage", "drr", "readers", "transforms", "networks", "losses", "engines", "handlers",
-            "metrics", "cohort", "export", "reports")  # fmt: skip
+            "metrics", "cohort", "export", "reports", "label_app")  # fmt: skip
 """Packages of the repository that go into it."""
 
 _NAMES = "|".join(PACKAGES)

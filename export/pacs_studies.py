@@ -97,7 +97,7 @@ def predict_in_pacs(
 
 def _predict_one(pacs: Pacs, predict: PredictFilms, sha256: str, study: str) -> StudyState:
     films = pacs.films(study)
-    pair = _pair(films)
+    pair = film_pair(films)
     if not pair:
         return StudyState.NO_PAIR
     if _is_held(pacs, study, pair, sha256):
@@ -105,7 +105,7 @@ def _predict_one(pacs: Pacs, predict: PredictFilms, sha256: str, study: str) -> 
     with tempfile.TemporaryDirectory(prefix="x2ct-") as aside:
         folder = Path(aside)
         logger.info("study %s is predicted", study)
-        files = [pacs.retrieve(study, film, folder / f"{film.view}.dcm") for film in pair]
+        files = retrieve_pair(pacs, study, pair, folder)
         try:
             predict(files, folder / "ct")
         except InputError as error:
@@ -119,8 +119,36 @@ def _predict_one(pacs: Pacs, predict: PredictFilms, sha256: str, study: str) -> 
     return StudyState.DONE
 
 
-def _pair(films: frozenset[PacsFilm]) -> list[PacsFilm]:
-    """Return the PA and the lateral film of a study; none where it lacks one of them."""
+def retrieve_pair(pacs: Pacs, study: str, pair: Sequence[PacsFilm], folder: Path) -> list[Path]:
+    """Retrieve the films of a study.
+
+    Args:
+        pacs: the archive.
+        study: StudyInstanceUID.
+        pair: its films, as `film_pair` returns them.
+        folder: folder of the files.
+
+    Returns:
+        The files, each named after its view.
+
+    Raises:
+        InputError: where the archive does not give a film.
+    """
+    return [pacs.retrieve(study, film, folder / f"{film.view}.dcm") for film in pair]
+
+
+def film_pair(films: frozenset[PacsFilm]) -> list[PacsFilm]:
+    """Find the PA and the lateral film of a study.
+
+    Args:
+        films: its films, as `Pacs.films` returns them.
+
+    Returns:
+        Both; none where it lacks one of them.
+
+    Raises:
+        InputError: where there are several of a view.
+    """
     pair = []
     for view in View:
         shown = [film for film in films if film.view is view and not film.raw]

@@ -32,6 +32,7 @@ from .radiographs.file_kind import content_kind as content_kind
 from .radiographs.film import Film as Film
 from .radiographs.grouping import NAMING as NAMING
 from .radiographs.grouping import FilmGroups as FilmGroups
+from .radiographs.grouping import case_and_view as case_and_view
 from .radiographs.grouping import files_below as files_below
 from .radiographs.grouping import film_files as film_files
 from .radiographs.grouping import films_of_patient as films_of_patient

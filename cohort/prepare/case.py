@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from monai.utils import optional_import
 
 from conventions import HU_AIR, PHANTOM_NOTE, SYNTHETIC_NOTE, InputError
-from readers import NIFTI_SUFFIXES, SKIN_HU, read_ct
+from readers import CT_SUFFIXES, NIFTI_SUFFIXES, SKIN_HU, read_ct
 from storage import digest_of, write_atomically
 
 from .coverage import measure_coverage
@@ -97,7 +98,7 @@ def prepare_case(
 
 def _prepare(source: Source, options: PrepareOptions, destination: Path) -> dict[str, Any]:
     note = note_of(source.path)
-    if note == SYNTHETIC_NOTE or (source.kind == "dicom" and _synthetic(source.path)):
+    if is_synthetic(source.path):
         raise InputError(f"{source.path}: is a CT predicted from radiographs, no truth to train on; leave it out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the decoders; what matters is in the record of the scan
@@ -180,8 +181,15 @@ def note_of(file: Path) -> str:
     return note if note in (PHANTOM_NOTE, SYNTHETIC_NOTE) else ""
 
 
-def _synthetic(file: Path) -> bool:
-    """Return whether a DICOM image states that it is synthetic, by Synthetic Data (0008,001C)."""
+def is_synthetic(file: str | os.PathLike[str]) -> bool:
+    """Return whether a CT says that it was predicted from radiographs.
+
+    Args:
+        file: NIfTI, which has our note; or DICOM, whose Synthetic Data (0008,001C) is YES.
+    """
+    path = Path(file)
+    if path.name.lower().endswith(CT_SUFFIXES):
+        return note_of(path) == SYNTHETIC_NOTE
     tag = 0x0008001C  # old dictionaries lack it
     try:
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[tag])

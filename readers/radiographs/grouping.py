@@ -64,8 +64,24 @@ def files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 def stated_view(file: Path) -> View | None:
     """Return the view that the last word of a file's name states, else the one that its DICOM tags state."""
-    named = _by_name(file)
+    named = case_and_view(file)
     return named[1] if named else study_and_view(file)[1]
+
+
+def case_and_view(file: Path) -> tuple[str, View] | None:
+    """Read what the name of a file begins with and the view that its last word states.
+
+    Args:
+        file: `smith_pa.png` is the PA film of the case `smith`, `lateral.dcm` the lateral one of a case without name.
+
+    Returns:
+        Name of the case and view; None where the name states no view.
+    """
+    match = _PARTED.match(_parted(file)[0])
+    if match is None:
+        return None
+    view = next((view for view, words in VIEW_WORDS.items() if match["word"].lower() in words), None)
+    return (match["case"], view) if view else None
 
 
 def group_films(folder: Path) -> FilmGroups:
@@ -99,7 +115,7 @@ def _find(root: Path) -> tuple[list[_Found], list[Path]]:
     found: list[_Found] = []
     undetermined: list[Path] = []
     for file in files_below(root, FILM_SUFFIXES):
-        named = _by_name(file)
+        named = case_and_view(file)
         if named:
             above = file.parent.relative_to(root).parts
             case = "_".join([*above, named[0]] if named[0] else above) or root.resolve().name
@@ -188,12 +204,3 @@ def _parted(file: Path) -> tuple[str, str]:
     name = file.name
     suffix = ".nii.gz" if name.lower().endswith(".nii.gz") else file.suffix
     return name[: len(name) - len(suffix)], suffix.lower()
-
-
-def _by_name(file: Path) -> tuple[str, View] | None:
-    """Return what a name begins with and the view that its last word states."""
-    match = _PARTED.match(_parted(file)[0])
-    if match is None:
-        return None
-    view = next((view for view, words in VIEW_WORDS.items() if match["word"].lower() in words), None)
-    return (match["case"], view) if view else None

@@ -348,6 +348,20 @@ def test_an_archive_that_is_stopped_between_ends_the_run(orthanc):
     assert len(orthanc.images()) == 2
 
 
+def test_what_another_program_asks_for_stays_below_the_root(orthanc):
+    push(orthanc, *pair())
+    service = DicomWeb(orthanc.url, 10, ())
+    status, media_type, body = service.fetch("studies", f"StudyInstanceUID={STUDY}", "application/dicom+json")
+    assert (status, media_type) == (200, "application/dicom+json")
+    assert STUDY.encode() in body
+    assert service.fetch("studies/2.25.99/series/1/instances/1", accept="*/*")[0] == 404
+    for path in ("../instances", "studies/../../instances", "..", "studies/..\\..\\x", "a?b", "a#b", "./studies"):
+        with pytest.raises(InputError, match=r"is no address below the root"):
+            service.fetch(path)
+    with pytest.raises(PacsError, match="cannot be reached"):
+        DicomWeb(f"http://127.0.0.1:{free_port()}/dicom-web", 5, ()).fetch("studies")
+
+
 class Answers(http.server.BaseHTTPRequestHandler):
     """A service that gives the same answers in turn, after a silence."""
 
