@@ -46,6 +46,21 @@ def test_numbers_and_lists_are_still_read():
     assert got == [("1", 10, ("pa", "ap"), None), ("1", 1, "", "1e5", 3)]
 
 
+@pytest.mark.parametrize("words", [["a", "--cuont", "2"], ["a", "2", "b", "--name", "c"], ["a", "-x"]])
+def test_a_command_does_not_begin_with_words_that_it_does_not_understand(words, capsys):
+    got = []
+
+    def command(name: str, count: int = 1) -> None:
+        got.append((name, count))
+
+    for commands, line in (({"do": command}, ["do", *words]), (command, words)):
+        with pytest.raises(SystemExit) as ended:
+            run_command(commands, "test", line)
+        assert ended.value.code == 2
+        assert "ERROR: " in capsys.readouterr().err
+    assert got == []
+
+
 def test_the_help_lists_the_arguments_and_nothing_else(capsys):
     def command(name: str) -> None:
         """Do something."""
