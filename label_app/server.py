@@ -9,6 +9,7 @@ those that do the last.
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 import threading
@@ -314,7 +315,7 @@ def _without_folders(sentence: str) -> str:
     made = app_instance()
     for folder in (made.settings.work, made.studies):
         sentence = sentence.replace(f"{folder}/", "")
-    return sentence
+    return re.sub(r"request-[^/ ]+/uploads/", "", sentence)
 
 
 def _plain(task: Any) -> Any:

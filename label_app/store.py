@@ -116,7 +116,8 @@ class StudyStore(LocalDatastore):
         return "" if name is None else str(self.folder / name)
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """Return what is known about a study, without its path on the server."""
+        """Return what is known about a study, by this process or another one, without its path on the server."""
+        self.refresh()
         found = self._datastore.objects.get(image_id)
         return dict(found.image.info) if found else {}
 
@@ -177,11 +178,10 @@ class StudyStore(LocalDatastore):
         suffix = max((s for s in CT_SUFFIXES if label_filename.lower().endswith(s)), key=len, default="")
         if not suffix:
             raise RequestError(f"a CT is a file of {', '.join(CT_SUFFIXES)}; give one of these")
-        read_ct(label_filename)
-        if label_tag == DefaultLabelTag.FINAL.value and is_synthetic(label_filename):
-            raise RequestError(
-                "this CT was predicted from radiographs, so it is no truth; save it with the tag original"
-            )
+        if not is_synthetic(label_filename):
+            read_ct(label_filename)
+        elif label_tag == DefaultLabelTag.FINAL.value:
+            raise RequestError("this CT was predicted from radiographs and is no truth; save it with the tag original")
         place = Path(self._datastore.label_path(label_tag)) / f"{image_id}{suffix}"
         with self._turn:
             self.refresh()
