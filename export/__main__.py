@@ -10,6 +10,7 @@ from typing import Any
 
 from conventions import InputError, run_command
 from networks import describe_model
+from readers import FILM_MODALITIES
 
 from .archive import write_archive
 from .dicom_series import write_dicom_series
@@ -125,6 +126,9 @@ def dicomweb(
         f"{done} studies done, {held} held their CT already, {lacking} lack a view, {len(outcome.failed)} failed; "
         f"the series are in {pacs.url}"
     )
+    if not (done or held or lacking or outcome.failed):
+        kinds = ", ".join(FILM_MODALITIES)
+        print(f"no study with films was found: those are searched whose modality is {kinds}; DRRs have none of these")
     if outcome.failed:
         sys.exit(SOME_FAILED)
 

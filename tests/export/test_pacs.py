@@ -461,6 +461,10 @@ def test_the_command_stores_what_predict_study_predicts(orthanc, tmp_path):
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "1 studies done, 0 held their CT already, 0 lack a view, 0 failed" in done.stdout
+    later = [word.replace("2019-08-17", "2999-01-01") for word in words]
+    nothing = subprocess.run(later, cwd=ROOT, capture_output=True, text=True)
+    assert "no study with films was found: those are searched whose modality is CR, D" in nothing.stdout
+    assert nothing.returncode == 0
     secrets = [value for key, value in IDENTIFYING.items() if key != "StudyInstanceUID"]
     assert not any(value in done.stdout + done.stderr for value in [*secrets, PASSWORD])
     hu, images = fetched(orthanc)
