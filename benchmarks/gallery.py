@@ -1,7 +1,7 @@
 """Write docs/gallery.md: cases of an evaluation from the worst to the best, with their pictures and figures.
 
 Run from the repository, on the `output_dir` of `evaluating`:
-    python -m benchmarks.gallery FOLDER [--cases 6]
+    python -m benchmarks.gallery FOLDER [--cases 6] [--note "Source and licence of the CTs."]
 
 The cases are chosen evenly by PSNR, so that the worst, the median and the best are among them. Each picture shows three
 planes through the centre: truth, prediction, difference, the error that the network expects where it was asked for it,
@@ -46,13 +46,14 @@ difference (±500 HU), the error that the network expects, and the number of vie
 """
 
 
-def write_gallery(folder: str | Path, page: str | Path = PAGE, cases: int = 6) -> Path:
+def write_gallery(folder: str | Path, page: str | Path = PAGE, cases: int = 6, note: str = "") -> Path:
     """Write the page and its pictures.
 
     Args:
         folder: `output_dir` of an evaluation.
         page: Markdown page to write; its pictures go to the folder `images` beside it.
         cases: number of cases.
+        note: what a reader has to know of the cases, such as their source and licence.
 
     Returns:
         The page.
@@ -68,7 +69,7 @@ def write_gallery(folder: str | Path, page: str | Path = PAGE, cases: int = 6) -
         if content.image is None:
             raise InputError(f"{folder}: lacks the radiographs of {case}; run the evaluation again")
         if number == 1:
-            parts.append(f"Network: {_network(content)}.\n")
+            parts.append(" ".join([f"Network: {_network(content)}.", *note.split()]) + "\n")
         name = f"gallery_{number}.jpg"
         write_atomically(page.parent / "images" / name, lambda part, c=content: part.write_bytes(_picture(c)))
         parts.append(f"## {case}\n\n{_caption(measures[case])}\n\n![{case}](images/{name})\n")

@@ -28,11 +28,12 @@ def folder(tmp_path):
 
 
 def test_the_worst_case_comes_first_with_its_figures_and_its_picture(folder, tmp_path):
-    page = write_gallery(folder, tmp_path / "docs" / "gallery.md", cases=2)
+    page = write_gallery(folder, tmp_path / "docs" / "gallery.md", cases=2, note="Phantoms of\n ours.")
     text = page.read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["b", "a"]
     assert "PSNR 20.0 dB, lung volume -13 ml" in text
     assert "not for diagnosis" in text
+    assert "Phantoms of ours.\n" in text
     for name in re.findall(r"\((images/.*?)\)", text):
         with Image.open(page.parent / name) as picture:
             assert (picture.format, picture.width) == ("JPEG", WIDTH)
