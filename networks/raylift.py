@@ -35,8 +35,8 @@ class RayLift(VolumeGenerator):
     One 2-D U-Net reads each view together with the direction of every pixel's ray. Its features and the radiograph
     itself are reduced to a few channels, which every voxel samples where its ray meets the detector. Mean and maximum
     over the views follow, so that their number is free and their order has no effect; then a 3-D U-Net at a quarter of
-    the volume's size, and light heads at half and full size, for which the views are lifted again. Interpolation
-    doubles all sizes, which leaves no checkerboard.
+    the volume's size, and light heads at half and full size, for which the views are lifted again; with more heads the
+    U-Net is smaller by as many halvings. Interpolation doubles all sizes, which leaves no checkerboard.
 
     Args:
         image_size: side S of the volume in voxels, and in pixels of radiographs that come without geometry; a multiple
@@ -46,9 +46,10 @@ class RayLift(VolumeGenerator):
         voxel_mm: voxel spacing of the volume in mm; its centre is the isocentre.
         encoder_channels: channels of the 2-D U-Net, finest level first, three or more; the first has the size of the
             radiograph.
-        unet_channels: channels of the 3-D U-Net, finest level first; the first has the size S/4.
-        head_channels: channels of the heads of the sizes S/2 and S.
-        lift_channels: channels lifted from each view for the sizes S/4, S/2 and S.
+        unet_channels: channels of the 3-D U-Net, finest level first; the first has the size S/4 with two heads.
+        head_channels: channels of the heads, each of twice the size of the one before: two, of the sizes S/2 and S, or
+            more, which begin at S/4 or below.
+        lift_channels: channels lifted from each view for the U-Net, then for each head.
         uncertainty: whether the network has layers that estimate the error of each voxel (`forward_with_error`).
 
     Raises:
@@ -71,27 +72,30 @@ class RayLift(VolumeGenerator):
         super().__init__(image_size, len(names))
         self.multiple = 2 ** (len(encoder_channels) - 1)
         _check_arguments(image_size, names, encoder_channels, unet_channels, head_channels, lift_channels)
-        widths = (unet_channels[0], *head_channels)
+        widths, self.heads = (unet_channels[0], *head_channels), len(head_channels)
         beams = preset(geometry, (image_size, image_size), names)
         self.preset_geometry: Tensor
         self.register_buffer("preset_geometry", geometry_tensor(beams), persistent=False)
         self.stem = nn.Conv2d(PIXEL_CHANNELS, encoder_channels[0], 3, padding=1)
         self.encoder = ResidualUNet(2, encoder_channels)
-        quarter, half, full = (
-            Lift(of_map, lifted, width, VolumeGrid(image_size // scale, voxel_mm * scale))
-            for of_map, lifted, width, scale in zip(
-                encoder_channels[2::-1], lift_channels, widths, (4, 2, 1), strict=True
-            )
-        )
-        self.lift = quarter
+        lifts = [
+            Lift(encoder_channels[level], lifted, width, VolumeGrid(image_size >> level, voxel_mm * 2**level))
+            for level, lifted, width in zip(range(self.heads, -1, -1), lift_channels, widths, strict=True)
+        ]
+        self.lift = lifts[0]
         self.unet = ResidualUNet(3, unet_channels)
-        self.half_head = Head(widths[0], half, ResidualBlock(3, widths[1]))
+        *refining, half = (
+            Head(before, lift, ResidualBlock(3, width))
+            for before, lift, width in zip(widths, lifts[1:-1], widths[1:-1], strict=False)
+        )
+        self.coarse_heads = nn.ModuleList(refining)
+        self.half_head = half
         # No norm at full size, where every pass over the memory is expensive.
-        body = nn.Sequential(nn.ReLU(), nn.Conv3d(widths[2], widths[2], 3, padding=1), nn.ReLU())
-        self.full_head = Head(widths[1], full, body)
-        self.value = Pointwise(widths[2], 1)
+        body = nn.Sequential(nn.ReLU(), nn.Conv3d(widths[-1], widths[-1], 3, padding=1), nn.ReLU())
+        self.full_head = Head(widths[-2], lifts[-1], body)
+        self.value = Pointwise(widths[-1], 1)
         self.uncertainty = uncertainty
-        self.error = ErrorHead(widths[2]) if uncertainty else nn.Identity()
+        self.error = ErrorHead(widths[-1]) if uncertainty else nn.Identity()
 
     def forward(
         self,
@@ -159,20 +163,27 @@ class RayLift(VolumeGenerator):
         rows, columns = image.shape[2], image.shape[3]
         beams = detector_frames(beams, rows, columns)
         pixels = torch.cat([image[:, :, None], ray_directions(beams, rows, columns)], 2).flatten(0, 1)
-        half_pixels = avg_pool2d(pixels, 2)
+        pyramid = [pixels]
+        for _ in range(self.heads):
+            pyramid.append(avg_pool2d(pyramid[-1], 2))
         maps = self.encoder(self.stem(pixels))
-        volume = self.unet(self.lift(maps[2], avg_pool2d(half_pixels, 2), beams, mask))[0]
-        volume = self.half_head(volume, maps[1], half_pixels, beams, mask)
+        level = self.heads
+        volume = self.unet(self.lift(maps[level], pyramid[level], beams, mask))[0]
+        for head in self.coarse_heads:
+            level -= 1
+            volume = head(volume, maps[level], pyramid[level], beams, mask)
+        volume = self.half_head(volume, maps[1], pyramid[1], beams, mask)
         return self.full_head(volume, maps[0], pixels, beams, mask)
 
     def recompute(self, levels: int) -> None:
         """Recompute the inner activations of the heads instead of keeping them: less memory, more time.
 
         Args:
-            levels: 0 keeps everything, 1 recomputes the head of size S, 2 or more that of size S/2 as well.
+            levels: number of heads whose activations are recomputed, the largest first; 0 keeps everything.
         """
-        self.full_head.recompute = levels >= 1
-        self.half_head.recompute = levels >= 2
+        heads = [module for module in self.modules() if isinstance(module, Head)]
+        for number, head in enumerate(reversed(heads), start=1):
+            head.recompute = levels >= number
 
     def check(self, image: Tensor, geometry: Optional[Tensor], mask: Optional[Tensor]) -> None:  # noqa: UP045
         """Refuse what `forward` refuses. All arguments as there."""
@@ -472,15 +483,16 @@ def _check_arguments(
 ) -> None:
     if not 1 <= len(views) <= MAX_VIEWS:
         raise InputError(f"views are {views}; name one to {MAX_VIEWS}")
+    heads = len(head_channels)
     for name, channels, least, most in (
-        ("encoder_channels", encoder_channels, 3, 8),
+        ("head_channels", head_channels, 2, 7),
+        ("encoder_channels", encoder_channels, heads + 1, 8),
         ("unet_channels", unet_channels, 1, 8),
-        ("head_channels", head_channels, 2, 2),
-        ("lift_channels", lift_channels, 3, 3),
+        ("lift_channels", lift_channels, heads + 1, heads + 1),
     ):
         if not least <= len(channels) <= most or min(channels) < 1:
             count = str(least) if least == most else f"{least} to {most}"
             raise InputError(f"{name} is {list(channels)}; give {count} positive numbers")
-    multiple = 2 ** max(len(encoder_channels) - 1, len(unet_channels) + 1)
+    multiple = 2 ** max(len(encoder_channels) - 1, heads + len(unet_channels) - 1)
     if size < 2 * multiple or size % multiple:
         raise InputError(f"image_size is {size}; it must be a multiple of {multiple}, and at least {2 * multiple}")

@@ -28,6 +28,12 @@ TINY = {
     "lift_channels": (8, 4, 4),
 }
 
+FORMS = [
+    pytest.param({}, id="two_heads"),
+    pytest.param({"unet_channels": (8, 8), "head_channels": (8,) * 3, "lift_channels": (8, 8, 4, 4)}, id="three_heads"),
+    pytest.param({"unet_channels": (8,), "head_channels": (8,) * 4, "lift_channels": (8, 8, 8, 4, 4)}, id="four_heads"),
+]
+
 NAMES = ("pa", "lateral", "oblique_30", "parallel_left_lateral", "ap", "oblique_-45", "right_lateral", "parallel_pa")
 
 TOLERANCE = 1e-5
@@ -193,9 +199,9 @@ def test_without_geometry_the_views_are_those_of_the_preset(name):
     assert not any("preset" in key for key in network.state_dict())
 
 
-@pytest.mark.parametrize("views", range(1, MAX_VIEWS + 1))
-def test_any_number_of_views_and_a_gradient_to_every_parameter(views):
-    network = make()
+@pytest.mark.parametrize(("views", "form"), [*((n, {}) for n in range(1, MAX_VIEWS + 1)), (2, FORMS[1].values[0])])
+def test_any_number_of_views_and_a_gradient_to_every_parameter(views, form):
+    network = make(**form)
     geometry = geometry_of(*NAMES[:views]).requires_grad_()
     image = images(1, views, 48).requires_grad_()
     volume = network(image, geometry)
@@ -248,9 +254,9 @@ def with_transposed_convolutions(network):
     return network
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_no_checkerboard(seed):
-    network, image = make(seed), interpolate(images(4, 2, 8, seed), size=SIZE, mode="bicubic").clip(0, 1)
+@pytest.mark.parametrize(("seed", "form"), [(0, {}), (1, {}), (2, {}), (0, FORMS[1].values[0])])
+def test_no_checkerboard(seed, form):
+    network, image = make(seed, **form), interpolate(images(4, 2, 8, seed), size=SIZE, mode="bicubic").clip(0, 1)
     with torch.no_grad():
         assert (torch.stack(powers_at_the_grid(network(image))) < 1.2).all()
         of_2, of_4 = powers_at_the_grid(with_transposed_convolutions(network)(image))
@@ -276,9 +282,9 @@ def test_without_uncertainty_there_is_no_expected_error():
     assert network.state_dict().keys() == {k for k in make(uncertainty=True).state_dict() if k.split(".")[0] != "error"}
 
 
-@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("levels", [1, 2, 3])
 def test_recomputing_changes_no_gradient(levels):
-    network, image = make(), images(1, 2)
+    network, image = make(**FORMS[2].values[0]), images(1, 2)
     gradients = []
     for level in (0, levels):
         network.recompute(level)
@@ -303,6 +309,15 @@ def test_it_learns_a_case():
     assert losses[-1] < 0.8 * (target - target.median()).abs().mean().item()
 
 
+@pytest.mark.parametrize(("form", "size"), [*zip(FORMS, (8, 4, 2), strict=True)])
+def test_each_head_beyond_two_halves_the_size_of_the_u_net(form, size):
+    network, shapes = make(**form.values[0]), []
+    network.unet.register_forward_hook(lambda module, inputs, maps: shapes.append(maps[0].shape[2:]))
+    with torch.no_grad():
+        assert network(images(1, 2)).shape == (1, 1, SIZE, SIZE, SIZE)
+    assert shapes == [(size,) * 3]
+
+
 def test_sizes():
     with torch.device("meta"):
         small, base = (sum(p.numel() for p in build_network(n).parameters()) for n in ("raylift", "raylift_base"))
@@ -314,8 +329,9 @@ def test_sizes():
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_torchscript_of_any_views():
-    network = make(uncertainty=True).eval()
+@pytest.mark.parametrize("form", FORMS)
+def test_torchscript_of_any_views(form):
+    network = make(uncertainty=True, **form).eval()
     scripted = torch.jit.script(network)
     traced = torch.jit.trace(network, (images(1, 2),), check_trace=False)
     image, geometry = images(2, 3), geometry_of("pa", "oblique_30", "parallel_left_lateral")
@@ -327,8 +343,9 @@ def test_torchscript_of_any_views():
             assert difference(module(image[:, :2]), network(image[:, :2])) < TOLERANCE
 
 
-def test_onnx_holds_the_geometry_of_its_preset(tmp_path):
-    network = make(views=("pa", "parallel_lateral", "oblique_30")).eval()
+@pytest.mark.parametrize("form", FORMS)
+def test_onnx_holds_the_geometry_of_its_preset(form, tmp_path):
+    network = make(views=("pa", "parallel_lateral", "oblique_30"), **form).eval()
     largest, highest = write_onnx(network, tmp_path / "out.onnx", (3, SIZE, SIZE), {})
     assert 0 < largest < 1e-4 * highest
 
@@ -419,7 +436,8 @@ def test_a_view_that_cannot_show_the_volume_is_refused(spoil):
         pytest.param({"views": []}, "name one to 8", id="no_view"),
         pytest.param({"views": ["side"]}, "side", id="unknown_view"),
         pytest.param({"geometry": "skull"}, "unknown geometry 'skull'", id="unknown_preset"),
-        pytest.param({"head_channels": (8,)}, r"head_channels is \[8\]; give 2 positive numbers", id="one_head"),
+        pytest.param({"head_channels": (8,)}, r"head_channels is \[8\]; give 2 to 7 positive numbers", id="one_head"),
+        pytest.param({"head_channels": (8,) * 3}, "lift_channels .* give 4 positive numbers", id="a_head_without_lift"),
         pytest.param({"encoder_channels": (8, 8)}, "give 3 to 8 positive numbers", id="shallow_encoder"),
         pytest.param({"lift_channels": (8, 4, 0)}, "lift_channels .* give 3 positive numbers", id="nothing_lifted"),
     ],
