@@ -39,7 +39,9 @@ class TestRefusals:
     def test_without_weights(self, archive, tmp_path):
         bundle = shutil.copytree(archive, tmp_path / "bundle")
         (bundle / "models" / "model.pt").unlink()
-        assert "starter.pt: there are no starter weights here; name a model by --checkpoint" in sentence(start(bundle, "--studies", tmp_path))
+        assert "starter.pt: there are no starter weights here; name a model by --checkpoint" in sentence(
+            start(bundle, "--studies", tmp_path)
+        )
 
     def test_with_other_weights_than_its_record_says(self, archive, tmp_path):
         bundle = shutil.copytree(archive, tmp_path / "bundle")
