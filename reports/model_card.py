@@ -134,7 +134,7 @@ def read_figures(path: str | os.PathLike[str]) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such evaluation or file of figures; run evaluating first") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); write it by: python -m reports card FOLDER") from error
+        raise InputError(f"{path}: cannot be read ({error}); write it by python -m reports card") from error
     if not isinstance(content, dict) or content.get("schema") != FIGURES_SCHEMA:
         raise InputError(
             f"{path}: is not of the form {FIGURES_SCHEMA!r}; give the output_dir of evaluating, or a file that "
