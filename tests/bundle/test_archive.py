@@ -96,6 +96,8 @@ def test_the_record_loses_the_keys_of_patients(archive, tiny_run):
     made = json.loads((tiny_run.out / "models" / "model.json").read_text())
     found = json.loads((archive / "models" / "model.json").read_text())
     assert made.pop("patients")
+    files = {kind: archive / "models" / f"model{kind}" for kind in (".pt", ".safetensors")}
+    assert found.pop("weights_sha256") == {k: hashlib.sha256(f.read_bytes()).hexdigest() for k, f in files.items()}
     assert found == made
 
 

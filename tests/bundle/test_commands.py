@@ -13,7 +13,7 @@ from monai.bundle import run
 from conventions import input_error_in
 from drr import VolumeGrid
 from export import write_png16
-from metrics import MEASURES, NODULE_MEASURES, PAPER_MEASURES
+from metrics import FILM_MEASURES, MASK_MEASURES, MEASURES, NODULE_MEASURES, PAPER_MEASURES
 from networks import build_network
 
 
@@ -41,7 +41,8 @@ def test_training_leaves_a_bare_state_dict_and_its_record(tiny_run, tiny_options
 def test_evaluating_leaves_figures_and_numbers(tiny_run):
     summary = json.loads((tiny_run.out / "summary.json").read_text())
     corrected = ("psnr_db", "ssim", "mae_hu")
-    assert set(summary) == {*MEASURES, "held_out_cases", "model", "intervals"} - {*NODULE_MEASURES}
+    asked_for = {*NODULE_MEASURES, *FILM_MEASURES, *MASK_MEASURES}
+    assert set(summary) == {*MEASURES, "held_out_cases", "model", "intervals"} - asked_for
     for measure in (*corrected, *PAPER_MEASURES):
         assert set(summary[measure]) == {"prediction", "mean_volume", "shuffled_input"}
         assert all(np.isfinite(list(summary[measure].values())))
