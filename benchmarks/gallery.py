@@ -63,16 +63,19 @@ def write_gallery(folder: str | Path, page: str | Path = PAGE, cases: int = 6, n
     """
     page = Path(page)
     measures = read_measures(folder)
-    parts = [HEAD]
-    for number, case in enumerate(cases_to_show(measures, int(cases)), start=1):
+    parts, pictures = [HEAD], []
+    for case in cases_to_show(measures, int(cases)):
         content = read_case(folder, case)
         if content.image is None:
             raise InputError(f"{folder}: lacks the radiographs of {case}; run the evaluation again")
-        if number == 1:
+        if not pictures:
             parts.append(" ".join([f"Network: {_network(content)}.", *note.split()]) + "\n")
-        name = f"gallery_{number}.jpg"
-        write_atomically(page.parent / "images" / name, lambda part, c=content: part.write_bytes(_picture(c)))
-        parts.append(f"## {case}\n\n{_caption(measures[case])}\n\n![{case}](images/{name})\n")
+        pictures.append(_picture(content))
+        name = f"images/gallery_{len(pictures)}.jpg"
+        parts.append(f"## {case}\n\n{_caption(measures[case])}\n\n![{case}]({name})\n")
+    for number, picture in enumerate(pictures, start=1):  # only now that no case is missing
+        name = f"images/gallery_{number}.jpg"
+        write_atomically(page.parent / name, lambda part, picture=picture: part.write_bytes(picture))
     return write_atomically(page, lambda part: part.write_text("\n".join(parts), encoding="utf-8"))
 
 

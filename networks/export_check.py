@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from conventions import InputError
+from storage import set_aside, write_atomically
 
 BATCHES = (1, 2)
 """Batch sizes with which an exported file is tested; its batch axis is free."""
 
 TOLERANCE = 1e-4
 """Largest difference from PyTorch in unit values, relative to the largest value if that is above 1."""
+
+
+def write_checked(
+    network: nn.Module,
+    path: str | os.PathLike[str],
+    image_shape: Sequence[int],
+    convert: Callable[[Path], None],
+    read: Callable[[Path], tuple[Callable[[Tensor], Tensor], Any]],
+    runtime: str,
+) -> tuple[float, float]:
+    """Write a generator in another form, and keep the file only if it runs like PyTorch.
+
+    Args:
+        network: the generator, on the CPU; put into evaluation mode.
+        path: file to write; a file of an earlier run is renamed, not overwritten.
+        image_shape: (views, S, S).
+        convert: function that writes the file.
+        read: function that returns what runs it, and anything else.
+        runtime: what runs the file, for the message.
+
+    Returns:
+        As in `compare`.
+
+    Raises:
+        InputError: where the file does not compute what the network does; nothing is written.
+    """
+    network.eval()
+    measured = (0.0, 0.0)
+
+    def write(part: Path) -> None:
+        nonlocal measured
+        convert(part)
+        try:
+            measured = compare(network, read(part)[0], image_shape, runtime)
+        except InputError as error:
+            raise InputError(f"{path}: not written: {error}") from error
+        set_aside(path)  # only now that there is a file to replace it
+
+    with torch.no_grad():
+        write_atomically(path, write)
+    return measured
 
 
 def compare(

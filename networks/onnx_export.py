@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from monai.utils import optional_import
 from torch import Tensor, nn
 
 from conventions import InputError, Keys
-from storage import set_aside, write_atomically
 
-from .export_check import compare
+from .export_check import write_checked
 
 onnx, has_onnx = optional_import("onnx")
 onnxruntime, has_onnxruntime = optional_import("onnxruntime")
@@ -49,21 +49,8 @@ def write_onnx(
     """
     if not has_onnx or not has_onnxruntime:
         raise InputError(MISSING)
-    network.eval()
-    measured = (0.0, 0.0)
-
-    def write(part: Path) -> None:
-        nonlocal measured
-        _convert(network, part, image_shape, metadata)
-        try:
-            measured = compare(network, read_onnx(part)[0], image_shape, "ONNX Runtime")
-        except InputError as error:
-            raise InputError(f"{path}: not written: {error}") from error
-        set_aside(path)  # only now that there is a file to replace it
-
-    with torch.no_grad():
-        write_atomically(path, write)
-    return measured
+    convert = partial(_convert, network, image_shape=image_shape, metadata=metadata)
+    return write_checked(network, path, image_shape, convert, read_onnx, "ONNX Runtime")
 
 
 class NormAxisByAxis(nn.Module):

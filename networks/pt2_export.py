@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from conventions import InputError
-from storage import set_aside, write_atomically
 
-from .export_check import BATCHES, compare
+from .export_check import BATCHES, write_checked
 
 RECORD = "record.json"
 """Name of the entries in the file."""
@@ -40,24 +39,14 @@ def write_pt2(
     Raises:
         InputError: where the program does not compute what the network does; nothing is written.
     """
-    network.eval()
-    measured = (0.0, 0.0)
 
-    def write(part: Path) -> None:
-        nonlocal measured
+    def convert(part: Path) -> None:
         example = torch.rand(max(BATCHES), *image_shape)  # a batch of one would be taken for a constant
         program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
         with part.open("wb") as file:
             torch.export.save(program, file, extra_files={RECORD: json.dumps(dict(metadata))})
-        try:
-            measured = compare(network, read_pt2(part)[0], image_shape, "torch.export")
-        except InputError as error:
-            raise InputError(f"{path}: not written: {error}") from error
-        set_aside(path)  # only now that there is a file to replace it
 
-    with torch.no_grad():
-        write_atomically(path, write)
-    return measured
+    return write_checked(network, path, image_shape, convert, read_pt2, "torch.export")
 
 
 def read_pt2(path: str | os.PathLike[str]) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:

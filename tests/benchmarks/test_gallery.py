@@ -48,3 +48,4 @@ def test_an_evaluation_without_volumes_or_radiographs_is_refused_and_no_page_is_
     with pytest.raises(InputError, match=words):
         write_gallery(folder, tmp_path / "gallery.md", cases=2)
     assert not (tmp_path / "gallery.md").exists()
+    assert not (tmp_path / "images").exists()

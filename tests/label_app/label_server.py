@@ -74,3 +74,14 @@ class LabelServer:
         known = {key: options.pop(key) for key in ("data", "files", "timeout") if key in options}
         query = {"output": output, **options}
         return requests.post(f"{self.url}/infer/{model}", params=query, **{"timeout": 300, **known})
+
+
+def score_studies(server: LabelServer) -> None:
+    """Have all studies scored, and wait until that is done."""
+    assert requests.post(f"{server.url}/scoring/reprojection").status_code == 200
+    for _ in range(600):
+        state = requests.get(f"{server.url}/scoring/").json()
+        if state["status"] in ("DONE", "ERROR"):
+            break
+        time.sleep(0.5)
+    assert state["status"] == "DONE", state

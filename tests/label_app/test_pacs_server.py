@@ -15,7 +15,7 @@ pytest.importorskip("monailabel", reason="MONAI Label is not installed; make tes
 
 import dicomweb_client
 
-from tests.label_app.label_server import LabelServer
+from tests.label_app.label_server import LabelServer, score_studies
 
 pytestmark = pytest.mark.slow
 
@@ -161,13 +161,7 @@ def test_ohif_reads_the_archive_and_nothing_else_of_it(server, orthanc):
 
 
 def test_studies_of_an_archive_are_scored(server):
-    assert requests.post(f"{server.url}/scoring/reprojection").status_code == 200
-    for _ in range(600):
-        state = requests.get(f"{server.url}/scoring/").json()
-        if state["status"] in ("DONE", "ERROR"):
-            break
-        time.sleep(0.5)
-    assert state["status"] == "DONE", state
+    score_studies(server)
     sample = requests.post(f"{server.url}/activelearning/reprojection").json()
     assert {name for name, _ in sample["ranking"]} == {"2.25.2", "2.25.3"}
     lacking = requests.get(f"{server.url}/datastore/image/info", params={"image": "2.25.4"}).json()

@@ -25,7 +25,7 @@ pytest.importorskip("monailabel", reason="MONAI Label is not installed; make tes
 
 from monailabel.client import MONAILabelClient
 
-from tests.label_app.label_server import LabelServer
+from tests.label_app.label_server import LabelServer, score_studies
 
 pytestmark = pytest.mark.slow
 
@@ -429,13 +429,7 @@ def test_studies_are_ranked_by_their_reprojection_error(server, studies):
     assert "no study is scored yet; POST /scoring/reprojection first" in detail(first, 409)
     assert "there is no strategy 'x'" in detail(requests.post(f"{server.url}/activelearning/x"), 404)
     assert "there is no scoring method 'dice'" in detail(requests.post(f"{server.url}/scoring/dice"), 404)
-    assert requests.post(f"{server.url}/scoring/reprojection").status_code == 200
-    for _ in range(600):
-        state = requests.get(f"{server.url}/scoring/").json()
-        if state["status"] in ("DONE", "ERROR"):
-            break
-        time.sleep(0.5)
-    assert state["status"] == "DONE", state
+    score_studies(server)
     scores = {}
     for name in ("smith", "one_series", "two_series"):
         score = requests.get(f"{server.url}/datastore/image/info", params={"image": name}).json()["reprojection"]
