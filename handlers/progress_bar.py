@@ -38,11 +38,14 @@ class ProgressBar:
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
             engine.add_event_handler(Events.COMPLETED, self._close)
             engine.add_event_handler(Events.TERMINATE, self._close)
+            engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def _start(self, engine: Engine) -> None:
         total = (engine.state.epoch_length or 0) * (engine.state.max_epochs or 1) or None
-        interval = 0.5 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
-        options: dict[str, Any] = {"initial": engine.state.iteration, "mininterval": interval, "dynamic_ncols": True}
+        options: dict[str, Any] = {"initial": engine.state.iteration, "mininterval": 0.5, "dynamic_ncols": True}
+        if not sys.stderr.isatty():
+            # A line each, so that what is printed next begins a line of its own.
+            options.update(mininterval=SECONDS_BETWEEN_LINES, bar_format="{l_bar}{bar}{r_bar}\n")
         self.bar = tqdm(total=total, desc=self.description, unit="step", **options)
 
     def _advance(self, engine: Engine) -> None:
@@ -55,3 +58,8 @@ class ProgressBar:
 
     def _close(self, engine: Engine) -> None:
         self.bar.close()
+
+    def _fail(self, engine: Engine, error: Exception) -> None:
+        # Ends the bar's line, so that the message does not begin in the middle of it.
+        self.bar.close()
+        raise error

@@ -190,14 +190,17 @@ def start_from(network: nn.Module, checkpoint: FilePath) -> None:
     """Fill a network with the weights of a model, to train it further, for other radiographs or in another size.
 
     Args:
-        network: network of the same layers.
+        network: network of the same layers; its `neutral_layers` may be missing in the model, and stay as they are.
         checkpoint: the model file.
 
     Raises:
         InputError: as in `read_weights`, and where the weights do not fit.
     """
     file = Path(checkpoint)
-    _fill(network, file, read_weights(file))
+    weights = read_weights(file)
+    neutral = getattr(network, "neutral_layers", ())
+    own = {name: value for name, value in network.state_dict().items() if name.split(".")[0] in neutral}
+    _fill(network, file, own | weights)
 
 
 def read_weights(checkpoint: FilePath) -> dict[str, torch.Tensor]:
@@ -268,7 +271,11 @@ def describe_model(checkpoint: FilePath) -> dict[str, Any]:
 
 
 def _in_present_form(record: dict[str, Any]) -> dict[str, Any]:
-    """Move the geometry, views, curve, film and grid of a record of version 0.1 into its acquisition."""
+    """Name the refinements of RayLift; move what a record of version 0.1 says of its films into its acquisition."""
+    network = record.get("network")
+    if network is not None and network["name"].startswith("raylift"):
+        arguments = {"refinements": 0, **network["arguments"]}
+        record = {**record, "network": {**network, "arguments": arguments}}
     if "acquisition" in record or "geometry" not in record:
         return record
     arguments = record["network"]["arguments"]

@@ -10,7 +10,7 @@ from typing import Optional
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, grid_sample, group_norm, linear
+from torch.nn.functional import avg_pool2d, grid_sample, group_norm, interpolate, linear
 
 from conventions import MAX_VIEWS, InputError, View
 from drr import VolumeGrid, geometry_tensor, preset
@@ -35,26 +35,36 @@ class RayLift(VolumeGenerator):
     One 2-D U-Net reads each view together with the direction of every pixel's ray. Its features and the radiograph
     itself are reduced to a few channels, which every voxel samples where its ray meets the detector. Mean and maximum
     over the views follow, so that their number is free and their order has no effect; then a 3-D U-Net at a quarter of
-    the volume's size, and light heads at half and full size, for which the views are lifted again; with more heads the
-    U-Net is smaller by as many halvings. Interpolation doubles all sizes, which leaves no checkerboard.
+    the volume's size, and light heads at half and full size, for which the views are lifted again. Interpolation
+    doubles all sizes, which leaves no checkerboard.
+
+    With refinements, all of this has the size S / 2^refinements and reads radiographs averaged to it; light heads then
+    double the size as often, and see the sharper radiographs. They change nothing before they are trained: with the
+    weights of a network of half the size, whose steps cost a fifth, the volume is at first that network's, enlarged.
 
     Args:
         image_size: side S of the volume in voxels, and in pixels of radiographs that come without geometry; a multiple
-            of the factor by which the U-Nets reduce it (16), and at least twice that.
+            of the factor by which the U-Nets reduce it (16, twice as much with each refinement), and at least twice
+            that.
         views: names of the views of radiographs that come without geometry, in the order in which they are stacked.
         geometry: name of the preset that these views are of.
         voxel_mm: voxel spacing of the volume in mm; its centre is the isocentre.
         encoder_channels: channels of the 2-D U-Net, finest level first, three or more; the first has the size of the
             radiograph.
-        unet_channels: channels of the 3-D U-Net, finest level first; the first has the size S/4 with two heads.
-        head_channels: channels of the heads, each of twice the size of the one before: two, of the sizes S/2 and S, or
-            more, which begin at S/4 or below.
-        lift_channels: channels lifted from each view for the U-Net, then for each head.
+        unet_channels: channels of the 3-D U-Net, finest level first; the first has the size S/4.
+        head_channels: channels of the heads of the sizes S/2 and S; refinements have those of the last.
+        lift_channels: channels lifted from each view for the sizes S/4, S/2 and S; for refinements those of the last.
         uncertainty: whether the network has layers that estimate the error of each voxel (`forward_with_error`).
+        refinements: number of doublings that follow; the sizes above are then parts of S / 2^refinements.
+
+    Attributes:
+        neutral_layers: names of the layers that change nothing before they are trained.
 
     Raises:
         InputError: where an argument is not one of the above.
     """
+
+    neutral_layers = ("refining",)
 
     def __init__(
         self,
@@ -67,35 +77,44 @@ class RayLift(VolumeGenerator):
         head_channels: Sequence[int] = (16, 8),
         lift_channels: Sequence[int] = (32, 8, 4),
         uncertainty: bool = False,
+        refinements: int = 0,
     ) -> None:
         names = [views] if isinstance(views, str) else [str(view) for view in views]
         super().__init__(image_size, len(names))
-        self.multiple = 2 ** (len(encoder_channels) - 1)
-        _check_arguments(image_size, names, encoder_channels, unet_channels, head_channels, lift_channels)
-        widths, self.heads = (unet_channels[0], *head_channels), len(head_channels)
+        self.multiple = 2 ** (len(encoder_channels) - 1 + refinements)
+        _check_arguments(image_size, refinements, names, encoder_channels, unet_channels, head_channels, lift_channels)
+        widths = (unet_channels[0], *head_channels)
         beams = preset(geometry, (image_size, image_size), names)
         self.preset_geometry: Tensor
         self.register_buffer("preset_geometry", geometry_tensor(beams), persistent=False)
         self.stem = nn.Conv2d(PIXEL_CHANNELS, encoder_channels[0], 3, padding=1)
         self.encoder = ResidualUNet(2, encoder_channels)
-        lifts = [
-            Lift(encoder_channels[level], lifted, width, VolumeGrid(image_size >> level, voxel_mm * 2**level))
-            for level, lifted, width in zip(range(self.heads, -1, -1), lift_channels, widths, strict=True)
-        ]
-        self.lift = lifts[0]
-        self.unet = ResidualUNet(3, unet_channels)
-        *refining, half = (
-            Head(before, lift, ResidualBlock(3, width))
-            for before, lift, width in zip(widths, lifts[1:-1], widths[1:-1], strict=False)
+        quarter, half, full = (
+            Lift(of_map, lifted, width, VolumeGrid(image_size >> level, voxel_mm * 2**level))
+            for of_map, lifted, width, level in zip(
+                encoder_channels[2::-1], lift_channels, widths, range(refinements + 2, refinements - 1, -1), strict=True
+            )
         )
-        self.coarse_heads = nn.ModuleList(refining)
-        self.half_head = half
+        self.lift = quarter
+        self.unet = ResidualUNet(3, unet_channels)
+        self.half_head = Head(enlarged(widths[0], widths[1]), half, ResidualBlock(3, widths[1]))
         # No norm at full size, where every pass over the memory is expensive.
-        body = nn.Sequential(nn.ReLU(), nn.Conv3d(widths[-1], widths[-1], 3, padding=1), nn.ReLU())
-        self.full_head = Head(widths[-2], lifts[-1], body)
-        self.value = Pointwise(widths[-1], 1)
-        self.uncertainty = uncertainty
-        self.error = ErrorHead(widths[-1]) if uncertainty else nn.Identity()
+        body = nn.Sequential(nn.ReLU(), nn.Conv3d(widths[2], widths[2], 3, padding=1), nn.ReLU())
+        self.full_head = Head(enlarged(widths[1], widths[2]), full, body)
+        self.refining = nn.ModuleList(
+            RefiningHead(
+                Lift(
+                    encoder_channels[0],
+                    lift_channels[2],
+                    widths[2],
+                    VolumeGrid(image_size >> level, voxel_mm * 2**level),
+                )
+            )
+            for level in range(refinements - 1, -1, -1)
+        )
+        self.value = Pointwise(widths[2], 1)
+        self.uncertainty, self.refinements = uncertainty, refinements
+        self.error = ErrorHead(widths[2]) if uncertainty else nn.Identity()
 
     def forward(
         self,
@@ -163,17 +182,20 @@ class RayLift(VolumeGenerator):
         rows, columns = image.shape[2], image.shape[3]
         beams = detector_frames(beams, rows, columns)
         pixels = torch.cat([image[:, :, None], ray_directions(beams, rows, columns)], 2).flatten(0, 1)
-        pyramid = [pixels]
-        for _ in range(self.heads):
-            pyramid.append(avg_pool2d(pyramid[-1], 2))
+        sharper: list[Tensor] = []
+        for _ in range(self.refinements):
+            sharper.append(pixels)
+            pixels = avg_pool2d(pixels, 2)
+        half_pixels = avg_pool2d(pixels, 2)
         maps = self.encoder(self.stem(pixels))
-        level = self.heads
-        volume = self.unet(self.lift(maps[level], pyramid[level], beams, mask))[0]
-        for head in self.coarse_heads:
-            level -= 1
-            volume = head(volume, maps[level], pyramid[level], beams, mask)
-        volume = self.half_head(volume, maps[1], pyramid[1], beams, mask)
-        return self.full_head(volume, maps[0], pixels, beams, mask)
+        volume = self.unet(self.lift(maps[2], avg_pool2d(half_pixels, 2), beams, mask))[0]
+        volume = self.half_head(volume, maps[1], half_pixels, beams, mask)
+        volume = self.full_head(volume, maps[0], pixels, beams, mask)
+        finest = maps[0]
+        for head in self.refining:
+            finest = interpolate(finest, scale_factor=2.0, mode="bilinear", align_corners=False)
+            volume = head(volume, finest, sharper.pop(), beams, mask)
+        return volume
 
     def recompute(self, levels: int) -> None:
         """Recompute the inner activations of the heads instead of keeping them: less memory, more time.
@@ -214,7 +236,8 @@ class RayLift(VolumeGenerator):
 
     def _check_views(self, geometry: Tensor, mask: Optional[Tensor], rows: int, columns: int) -> None:  # noqa: UP045
         """Refuse views whose detector or source lies wrong for the volume's outermost voxels."""
-        corners = torch.stack([self.full_head.lift.axes[:, 0], self.full_head.lift.axes[:, -1]], 1)
+        finest = [module.axes for module in self.modules() if isinstance(module, Lift)][-1]
+        corners = torch.stack([finest[:, 0], finest[:, -1]], 1)
         beams = detector_frames(geometry.detach().to(corners), rows, columns)
         grid, w = project_grid(beams.flatten(0, 1), corners)
         grid = grid.flatten(1, 3)
@@ -300,7 +323,7 @@ class Head(nn.Module):
     """A volume of twice the size, refined by the views that are lifted to that size.
 
     Args:
-        in_channels: channels of the smaller volume.
+        enlarge: layers that give the smaller volume the size and the channels of the result.
         lift: lift to the size of the result.
         body: layers that follow the sum of the enlarged volume and the lifted views.
 
@@ -308,10 +331,9 @@ class Head(nn.Module):
         recompute: whether the backward pass recomputes the inner activations, as in `Stack`.
     """
 
-    def __init__(self, in_channels: int, lift: Lift, body: nn.Module) -> None:
+    def __init__(self, enlarge: nn.Module, lift: Lift, body: nn.Module) -> None:
         super().__init__()
-        channels = lift.merge.out_features
-        self.enlarge = nn.Sequential(Norm(in_channels), nn.SiLU(), *enlarge(3, in_channels, channels))
+        self.enlarge = enlarge
         self.lift = lift
         self.body = body
         self.recompute = False
@@ -342,6 +364,34 @@ class Head(nn.Module):
     ) -> Tensor:
         """Compute `forward`."""
         return self.body(self.enlarge(volume) + self.lift(feature_map, pixels, beams, mask))
+
+
+class RefiningHead(Head):
+    """A volume of twice the size, to which the views add what the smaller one could not hold: nothing at first.
+
+    Args:
+        lift: lift to the size of the result.
+    """
+
+    def __init__(self, lift: Lift) -> None:
+        channels = lift.merge.out_features
+        added = Pointwise(channels, channels)
+        nn.init.zeros_(added.weight)
+        nn.init.zeros_(added.bias)
+        body = nn.Sequential(nn.ReLU(), nn.Conv3d(channels, channels, 3, padding=1), nn.ReLU(), added)
+        super().__init__(nn.Upsample(scale_factor=2, mode="trilinear", align_corners=False), lift, body)
+
+    def compute(
+        self,
+        volume: Tensor,
+        feature_map: Tensor,
+        pixels: Tensor,
+        beams: Tensor,
+        mask: Optional[Tensor],  # noqa: UP045 (TorchScript)
+    ) -> Tensor:
+        """Compute `forward`."""
+        volume = self.enlarge(volume)
+        return volume + self.body(volume + self.lift(feature_map, pixels, beams, mask))
 
 
 class ErrorHead(nn.Module):
@@ -473,8 +523,14 @@ def enlarge(spatial_dims: int, in_channels: int, out_channels: int) -> tuple[nn.
     return pointwise(spatial_dims, in_channels, out_channels), larger
 
 
+def enlarged(in_channels: int, out_channels: int) -> nn.Module:
+    """Build group norm, SiLU, a convolution of width 1 and an interpolation to a volume of twice the size."""
+    return nn.Sequential(Norm(in_channels), nn.SiLU(), *enlarge(3, in_channels, out_channels))
+
+
 def _check_arguments(
     size: int,
+    refinements: int,
     views: Sequence[str],
     encoder_channels: Sequence[int],
     unet_channels: Sequence[int],
@@ -483,16 +539,17 @@ def _check_arguments(
 ) -> None:
     if not 1 <= len(views) <= MAX_VIEWS:
         raise InputError(f"views are {views}; name one to {MAX_VIEWS}")
-    heads = len(head_channels)
     for name, channels, least, most in (
-        ("head_channels", head_channels, 2, 7),
-        ("encoder_channels", encoder_channels, heads + 1, 8),
+        ("encoder_channels", encoder_channels, 3, 8),
         ("unet_channels", unet_channels, 1, 8),
-        ("lift_channels", lift_channels, heads + 1, heads + 1),
+        ("head_channels", head_channels, 2, 2),
+        ("lift_channels", lift_channels, 3, 3),
     ):
         if not least <= len(channels) <= most or min(channels) < 1:
             count = str(least) if least == most else f"{least} to {most}"
             raise InputError(f"{name} is {list(channels)}; give {count} positive numbers")
-    multiple = 2 ** max(len(encoder_channels) - 1, heads + len(unet_channels) - 1)
+    if not 0 <= refinements <= 3:
+        raise InputError(f"refinements is {refinements}; give a number from 0 to 3")
+    multiple = 2 ** (max(len(encoder_channels) - 1, len(unet_channels) + 1) + refinements)
     if size < 2 * multiple or size % multiple:
         raise InputError(f"image_size is {size}; it must be a multiple of {multiple}, and at least {2 * multiple}")
