@@ -83,7 +83,7 @@ def publish(
     about = {
         "source_sha256": record[ABOUT]["source_sha256"] if in_place and ABOUT in record else digest_of(old),
         "trained_on": _trained_on(Path(manifest), Path(datasets), citations),
-        "runs": known or [*_earlier_runs(new, record), *(_run(Path(run), record) for run in runs)],
+        "runs": known or [*_earlier_runs(new, record, runs), *(_run(Path(run), record) for run in runs)],
         "limits": list(LIMITS),
     }
     if evaluation is not None:
@@ -135,13 +135,14 @@ def _citation(text: str, doi: str) -> str:
     return f"doi {doi}"
 
 
-def _earlier_runs(target: Path, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the runs in the record of the weights that these replace, where these began with them."""
+def _earlier_runs(target: Path, record: Mapping[str, Any], runs: Sequence[FilePath]) -> list[dict[str, Any]]:
+    """Return the runs in the record of the weights that these replace, where the first of these began with them."""
     if not record_path(target).is_file():
         return []
     replaced = read_record(target)
     about, digests = replaced.get(ABOUT, {}), replaced.get(WEIGHTS_SHA256, {})
-    began_with = record.get("initial_model", {}).get("sha256")
+    first = _json(Path(runs[0]), "is not the run.json of a training") if runs else {}
+    began_with = (first.get("initial_model") or record.get("initial_model", {})).get("sha256")
     return list(about.get("runs", [])) if began_with in (*digests.values(), about.get("source_sha256")) else []
 
 

@@ -66,7 +66,7 @@ def training_records(
             "initial_model": {name: described[name] for name in ("checkpoint", "sha256")},
         }
     model = make_record(network, acquisition, hu_window, data, seed=seed)
-    run = describe_run(manifest, seed)
+    run = {**describe_run(manifest, seed), "initial_model": model.get("initial_model")}
     return TrainingRecords(model, run, run_settings(model, run, batch_size))
 
 

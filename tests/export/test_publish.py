@@ -127,6 +127,18 @@ def test_runs_of_the_weights_it_began_with_stay(trained):
     assert len(read_record(made)["about"]["runs"]) == 1
 
 
+def test_runs_stay_where_the_first_of_several_runs_began_with_them(trained):
+    made = give_away(trained)
+    record = json.loads((trained / "model.json").read_text())
+    record["initial_model"] = {"checkpoint": "model.pt", "sha256": "1" * 64}  # of the run in between
+    (trained / "model.json").write_text(json.dumps(record))
+    run = json.loads((trained / "run.json").read_text())
+    run["initial_model"] = {"checkpoint": "starter.pt", "sha256": describe_model(made)["sha256"]}
+    (trained / "run.json").write_text(json.dumps(run))
+    give_away(trained)
+    assert len(read_record(made)["about"]["runs"]) == 2
+
+
 def test_what_cannot_be_stated_is_refused(trained):
     table = (trained / "list.csv").read_text()
     (trained / "list.csv").write_text("".join(table.splitlines(keepends=True)[:2]))

@@ -90,6 +90,7 @@ def test_the_settings_of_a_run_are_what_a_resumed_run_must_agree_on(tmp_path):
     }
     assert records.model["patients"] == ["0123"]
     assert records.run["seed"] == records.model["seed"] == 3
+    assert records.run["initial_model"] is None
 
     def check(_rank):
         assert run_settings(records.model, records.run, batch_size=2) == {**records.settings, "world_size": 2}
