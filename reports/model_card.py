@@ -56,7 +56,9 @@ CARD_ROWS = {
 
 CARD_COLUMNS = {
     PREDICTION: "this model",
+    Keys.WITHOUT_UPDATE.value: "the same, before the update",
     Keys.MEAN_VOLUME.value: "mean training volume",
+    Keys.NEAREST_CASE.value: "nearest training case",
     Keys.SHUFFLED_INPUT.value: "another patient's radiographs",
 }
 """Prediction -> title of its column."""

@@ -68,6 +68,17 @@ def test_the_block_holds_means_and_intervals(folder, tmp_path):
     assert path.read_text() == again
 
 
+def test_each_prediction_that_was_compared_has_a_column(folder):
+    content = card_figures(folder)
+    for control in ("without_update", "nearest_case"):
+        content["measures"]["psnr_db"][control] = [15.25, 15.0, 15.5, 3]
+    block = figures_block(content)
+    head = next(line for line in block.splitlines() if line.startswith("| measure"))
+    row = next(line for line in block.splitlines() if line.startswith("| PSNR"))
+    for title in ("the same, before the update", "nearest training case"):
+        assert row.split("|")[head.split("|").index(f" {title} ")].strip() == "15.25 (15.00 to 15.50)"
+
+
 def test_no_case_is_named(folder, tmp_path):
     (folder / "volumes" / f"{NAMES[0]}.nii.gz").rename(tmp_path / "kept.nii.gz")
     made = json.dumps(card_figures(folder))
