@@ -118,12 +118,15 @@ def test_a_run_begins_with_the_weights_of_a_model_of_another_size(tiny_cohort, t
     record = json.loads(first.with_suffix(".json").read_text())
     first.with_suffix(".json").write_text(json.dumps({**record, "patients": [*record["patients"], "0" * 16]}))
 
-    done = run(names, second.parent, initial_model=first, learning_rate=0)
+    refined = {"network_def::refinements": 1}
+    done = run((*names, "starter_recipe"), second.parent, initial_model=first, learning_rate=0, **refined)
     assert done.returncode == 0, done.stderr[-2000:]
     ours, theirs = (torch.load(file, weights_only=True) for file in (second, first))
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
     found = json.loads(second.with_suffix(".json").read_text())
-    assert found["network"]["arguments"]["image_size"] == 64
+    arguments = found["network"]["arguments"]
+    assert (arguments["image_size"], arguments["refinements"]) == (64, 1)
+    assert {name.split(".")[0] for name in ours.keys() - theirs.keys()} == {"refining"}
     assert found["patients"] == sorted([*record["patients"], "0" * 16])
     digest = hashlib.sha256(first.read_bytes()).hexdigest()
     assert found["initial_model"] == {"checkpoint": "model.pt", "sha256": digest}

@@ -102,8 +102,8 @@ def test_the_keys_of_the_page_are_in_train_json(root):
     keys = {key for key in re.findall(r"`(?:--)?(\w+(?:::\w+)+)", inline) if key != "a::b"}
     assert {"train::ema::decay", "adversary::weight", "train::trainer::recompute_levels"} <= keys
     optional = {"train::trainer::channels_last", "train::trainer::compile", "adversary::conditional"}
-    optional |= {"discriminator_def::in_channels"}
-    assert not [key for key in keys - optional if not holds(config, key)]
-    for key in optional - {"discriminator_def::in_channels"}:
+    of_networks = {"discriminator_def::in_channels", "network_def::refinements"}
+    assert not [key for key in keys - optional - of_networks if not holds(config, key)]
+    for key in optional:
         owner = {"train": X2CTTrainer, "adversary": Adversary}[key.split("::")[0]]
         assert key.split("::")[-1] in inspect.signature(owner).parameters
