@@ -23,7 +23,7 @@ FilePath = str | os.PathLike[str]
 PHANTOM = "phantom_"
 """Beginning of the names of cases that `cohort phantom` made."""
 
-FIGURES = ("psnr_db", "ssim", "mae_hu", "lung_total_ml")
+FIGURES = ("psnr_db", "ssim", "mae_hu", "lung_total_ml_error", "cardiothoracic_ratio_error")
 """Measures of an evaluation that the record repeats for each patient, where it holds them."""
 
 LIMITS = (

@@ -8,6 +8,7 @@ from monai.bundle import ConfigWorkflow
 
 from conventions import InputError, input_error_in
 from export import archive, find_model, starter
+from export.publish import FIGURES
 from networks import read_record
 
 
@@ -115,3 +116,13 @@ def test_a_bundle_is_made_of_it(tmp_path):
         "raylift",
     )
     assert (made / "models" / "model.safetensors").is_file()
+
+
+def test_the_record_on_file_states_figures_of_each_held_out_patient(root):
+    about = read_record(root / "bundle" / "models" / "starter.pt")["about"]
+    assert len(about["trained_on"]["cts"]) == 13
+    assert sum(run["steps"] for run in about["runs"]) > 10_000
+    assert len(about["validation"]["cases"]) == 5
+    for predictions in about["validation"]["cases"].values():
+        assert predictions["prediction"].keys() == set(FIGURES)
+        assert predictions["prediction"]["psnr_db"] > predictions["mean_volume"]["psnr_db"] + 5
