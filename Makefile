@@ -48,9 +48,13 @@ test test-all test-matrix test-label: export OMP_NUM_THREADS = 1
 # MONAI repeats its security notice at every start; the configs here are the project's own.
 ct demo: export PYTHONWARNINGS = ignore::UserWarning
 
-# `make ct PA=film LATERAL=film`: a CT from two films by the starter weights; from a phantom's DRRs without films.
+# `make ct PA=film LATERAL=film`: a CT from two films, or from one, by the starter weights; from a phantom's DRRs without films.
 PA ?=
 LATERAL ?=
+# A folder or a NIfTI file holds both views.
+HOLDS_ALL = $(or $(wildcard $(PA)/.),$(findstring .nii,$(PA)))
+FILMS = $(if $(PA),--pa "$(PA)") $(if $(LATERAL),--lateral "$(LATERAL)") \
+	$(if $(PA),$(if $(LATERAL)$(HOLDS_ALL),,--views "['pa']"),--views "['lateral']")
 CT_OUTPUT ?= output/ct
 
 # `make label STUDIES=...`: MODEL is served from a bundle of its own, made once; to have it made again, remove it.
@@ -79,8 +83,7 @@ ifeq ($(PA)$(LATERAL),)
 	$(BIN)/python -m drr "$(CT_OUTPUT)/phantom/phantom_1000.nii.gz" --output "$(CT_OUTPUT)/drr"
 	$(MAKE) --no-print-directory ct PA="$(CT_OUTPUT)/drr/pa.dcm" LATERAL="$(CT_OUTPUT)/drr/lateral.dcm"
 else
-	$(RUN) inferring --config_file $(CONFIGS)/inference.json --checkpoint starter --pa "$(PA)" \
-		--lateral "$(LATERAL)" --output_dir "$(CT_OUTPUT)"
+	$(RUN) inferring --config_file $(CONFIGS)/inference.json --checkpoint starter $(FILMS) --output_dir "$(CT_OUTPUT)"
 	@echo "the CT and its page with a viewer are in $(CT_OUTPUT)"
 endif
 

@@ -49,7 +49,8 @@ def radiograph_pairs(
         item: dict[str, Any] = {Keys.IMAGE: [str(given[v]) for v in wanted if v not in missing], Keys.CASE: str(case)}
         if missing:
             options = " and ".join(f"--{view} FILE" for view in missing)
-            too = " too" if item[Keys.IMAGE] else ""
+            alone = [str(view) for view in wanted if view not in missing]
+            too = f" too, or with RayLift --views \"{alone}\" for that film alone" if alone else ""
             item[Keys.PROBLEM] = (
                 f"this model reads {' and '.join(wanted)}: give {options}{too}, or --dataset_dir FOLDER"
             )

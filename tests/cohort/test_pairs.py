@@ -42,7 +42,10 @@ def test_a_film_that_is_not_given_is_a_problem_of_the_item(tmp_path):
     """A workflow without films can be looked at; it ends when they are read."""
     item = radiograph_pairs(pa="a.png")[0]
     assert item["image"] == ["a.png"]
-    assert item["problem"] == "this model reads pa and lateral: give --lateral FILE too, or --dataset_dir FOLDER"
+    assert item["problem"] == (
+        "this model reads pa and lateral: give --lateral FILE too, or with RayLift --views \"['pa']\" for that film "
+        "alone, or --dataset_dir FOLDER"
+    )
     [item] = data = radiograph_pairs(case="smith")
     assert item["case"] == "smith"
     sentence = "this model reads pa and lateral: give --pa FILE and --lateral FILE, or --dataset_dir FOLDER"
