@@ -50,7 +50,7 @@ def radiograph_pairs(
         if missing:
             options = " and ".join(f"--{view} FILE" for view in missing)
             alone = [str(view) for view in wanted if view not in missing]
-            too = f" too, or with RayLift --views \"{alone}\" for that film alone" if alone else ""
+            too = f' too, or with RayLift --views "{alone}" for that film alone' if alone else ""
             item[Keys.PROBLEM] = (
                 f"this model reads {' and '.join(wanted)}: give {options}{too}, or --dataset_dir FOLDER"
             )
