@@ -109,14 +109,18 @@ def project_separable(volume: torch.Tensor, maps: SliceMaps, dtype: torch.dtype)
     pixels_u, pixels_v = (maps.detector_shape[axis] for axis in maps.pixel_axes)
     image = torch.zeros(pixels_v, pixels_u, dtype=dtype, device=volume.device)
 
-    def rows_of(block: _Block) -> torch.Tensor:
+    def contribution(block: _Block) -> torch.Tensor:
         if in_place:  # rows of v lie as they are needed: row (slice, u), or (u, slice) where H is marched along
-            return volume.view(-1, n_v)
-        return volume.narrow(maps.along, block.first, block.count).movedim(maps.along, 1).to(dtype).reshape(-1, n_v)
+            rows = volume.view(-1, n_v)
+        else:
+            part = volume.narrow(maps.along, block.first, block.count)
+            rows = part.movedim(maps.along, 1).to(dtype).reshape(-1, n_v)
+        lines = block.once.sum(rows).view(block.count, pixels_u, n_v)
+        del rows  # a block less in memory
+        return block.twice.sum(lines.transpose(1, 2).reshape(-1, pixels_u))
 
     for block in blocks:
-        lines = block.once.sum(rows_of(block)).view(block.count, pixels_u, n_v)
-        image += block.twice.sum(lines.transpose(1, 2).reshape(-1, pixels_u))
+        image += contribution(block)
     return (image.T if maps.pixel_axes == (0, 1) else image) * maps.length.to(dtype)
 
 
