@@ -18,7 +18,6 @@ from conventions import Keys
 from metrics import BANDS, KEPT, LAPLACE_SHARES, calibration
 from storage import set_aside, write_atomically
 
-
 VOLUMES = ("predicted", "updated")
 """Volumes of a case: the network's own, and the one after the consistency update."""
 
