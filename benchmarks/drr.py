@@ -11,7 +11,7 @@ Method: Every tool has an environment and a worker process of its own with two t
 as mu in 1/mm, so conversion from HU is not included: seed 0, a 320 mm cube, with the two outermost voxel layers air, so
 that the tools' treatment of the border does not matter. Our view objects keep their tables between calls, outside the
 time and the peak memory of a call; "ours:tensor" gets the geometry as a new tensor each time and builds them again.
-"grid_sample" is PyTorch's interpolation of every slice at places from a table, which is likewise outside time and
+"grid_sample" is PyTorch's interpolation of every slice at places from a table, which counts neither in time nor in
 memory (slices x rows x columns x 8 bytes for each view). The cone beam has a source-detector distance of 1800 mm, a
 source-isocentre distance of 1500 mm and a detector of 435.2 mm; the views are PA, lateral, and PA turned by 25 degrees
 about z, then by 12 degrees about x. Two calls warm up, of which the first gives the image and the second the peak
@@ -435,7 +435,7 @@ def run(
         modes: one or both of forward and gradient.
         tools: some of `TOOLS`, ours first; after a colon our backend or the renderer of the other tool.
         batch: whether to measure four volumes in two views too.
-        capability: "avx2" keeps PyTorch's own kernels from AVX-512; its section stands beside the other. FBGEMM, which
+        capability: "avx2" keeps PyTorch's own kernels from AVX-512; its section is one of its own. FBGEMM, which
             sums rows for us, has no such switch.
     """
     if capability:
