@@ -10,7 +10,10 @@ optimisers and losses of bundle/configs/train_cyclegan.json. Both start from the
 and images. Each has a process of its own with the number of threads in `--threads`; they take turns of one step, and
 ratios are formed within a round; below 1 ours is faster. The first step warms up and gives the losses; if one differs
 by more than 1e-4 of its value, no ratio is given. A row with bf16 compares our step in that precision with theirs in
-float32: it shows the time that the option saves, not the same results.
+float32: it shows the time that the option saves, not the same results. In float32, 82 % of our step are convolutions of
+oneDNN, which both sides call with the same shapes, so that little is left to gain: two images in one batch take 1.00 of
+the time of one after the other, and `channels_last` takes 1.05 to 1.07 (a generator forward and backward, 128/6, one
+thread).
 """
 
 from __future__ import annotations
