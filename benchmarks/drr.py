@@ -5,15 +5,18 @@ Writes its section of docs/benchmarks.md.
 Run from the repository:
     python -m benchmarks.drr setup --envs /tmp/drr_envs
     python -m benchmarks.drr run --envs /tmp/drr_envs --rounds 7 --output docs/benchmarks.md
+    python -m benchmarks.drr run --envs /tmp/drr_envs --tools ours,grid_sample --sizes 128 --capability avx2
 
 Method: Every tool has an environment and a worker process of its own with two threads. All get the same thorax phantom
 as mu in 1/mm, so conversion from HU is not included: seed 0, a 320 mm cube, with the two outermost voxel layers air, so
 that the tools' treatment of the border does not matter. Our view objects keep their tables between calls, outside the
-time and the peak memory of a call; "ours:tensor" gets the geometry as a new tensor each time and builds them again. The
-cone beam has a source-detector distance of 1800 mm, a source-isocentre distance of 1500 mm and a detector of 435.2 mm;
-the views are PA, lateral, and PA turned by 25 degrees about z, then by 12 degrees about x. Two calls warm up, of which
-the first gives the image and the second the peak memory. Then the tools take turns in rounds with rotating order; a
-turn repeats the call for at least 0.1 s and keeps the median. Ratios are formed within a round; above 1 ours is faster.
+time and the peak memory of a call; "ours:tensor" gets the geometry as a new tensor each time and builds them again.
+"grid_sample" is PyTorch's interpolation of every slice at places from a table, which counts neither in time nor in
+memory (slices x rows x columns x 8 bytes for each view). The cone beam has a source-detector distance of 1800 mm, a
+source-isocentre distance of 1500 mm and a detector of 435.2 mm; the views are PA, lateral, and PA turned by 25 degrees
+about z, then by 12 degrees about x. Two calls warm up, of which the first gives the image and the second the peak
+memory. Then the tools take turns in rounds with rotating order; a turn repeats the call for at least 0.1 s and keeps
+the median. Ratios are formed within a round; above 1 ours is faster.
 Errors are relative RMSE against our float64 Joseph, which Siddon's and trilinear line integrals cannot equal: they are
 different models of the same volume, and differ by up to about 1.5e-2. Forward + backward adds the gradient of sum(image
 * weights) with respect to the volume, where the weights are the reference image. Its error is that of the gradient
@@ -84,7 +87,7 @@ ENVIRONMENTS: dict[str, list[list[str]]] = {
 }
 """Arguments of the `pip install` calls that make each environment."""
 
-TOOLS = ("ours", "ours:tensor", "diffdrr:siddon", "diffdrr:trilinear", "nanodrr", "rtk", "plastimatch")
+TOOLS = ("ours", "ours:tensor", "grid_sample", "diffdrr:siddon", "diffdrr:trilinear", "nanodrr", "rtk", "plastimatch")
 VIEWS = ("pa", "lateral", "oblique")
 NO_CUDA = ("rtk", "plastimatch")
 MODES = {"forward": "forward", "gradient": "forward + backward"}
@@ -419,6 +422,7 @@ def run(
     modes: Any = tuple(MODES),
     tools: Any = TOOLS,
     batch: bool = True,
+    capability: str | None = None,
 ) -> None:
     """Measure and write the section. It is written again after each case, so that a stopped run leaves its results.
 
@@ -431,7 +435,12 @@ def run(
         modes: one or both of forward and gradient.
         tools: some of `TOOLS`, ours first; after a colon our backend or the renderer of the other tool.
         batch: whether to measure four volumes in two views too.
+        capability: "avx2" keeps PyTorch's own kernels from AVX-512; its section is one of its own. FBGEMM, which
+            sums rows for us, has no such switch.
     """
+    if capability:
+        os.environ["ATEN_CPU_CAPABILITY"] = capability
+    title = f"{TITLE}, {capability} alone" if capability else TITLE
     torch.set_num_threads(THREADS)
     names_of_tools = _several(tools, [tool.partition(":")[0] for tool in TOOLS])
     if not names_of_tools[0].startswith("ours"):
@@ -449,7 +458,7 @@ def run(
                 case = Case(device, size, mode, names, copies)
                 results.append((case, measure(case, phantom, workers, rounds)))
                 print("\n".join(table(*results[-1])), flush=True)
-                replace_section(page, TITLE, _section(results, rounds))
+                replace_section(page, title, _section(results, rounds))
         for worker in workers.values():
             worker.stop()
 

@@ -192,6 +192,42 @@ class Ours(TorchTool):
             self.render = lambda: project(mu, grid, views, backend=variant or "auto")
 
 
+class GridSample(TorchTool):
+    """The plain form: `grid_sample` of every slice at the places where the rays cross it, which a table holds."""
+
+    def __init__(self, scene: Scene, variant: str) -> None:
+        super().__init__(scene, variant)
+        volumes = self.torch.from_numpy(scene.volumes).to(scene.device).requires_grad_()
+        self.leaves = [volumes]
+        tables = [self._table(view) for view in scene.views]
+        sample = self.torch.nn.functional.grid_sample
+
+        def render() -> Any:
+            images = []
+            for volume in volumes:
+                for along, places, lengths in tables:
+                    slices = volume.movedim(along, 0)[:, None]
+                    images.append(sample(slices, places, align_corners=False).sum(0)[0] * lengths)
+            return self.torch.stack(images)
+
+        self.render = render
+
+    def _table(self, view: View) -> tuple[int, Any, Any]:
+        """Return the axis that is marched along, (slices, rows, columns, 2) for `grid_sample`, and lengths in mm."""
+        source, centre, column_step, row_step = view.numbers.astype(np.float64)
+        rows, columns = (np.arange(n) - (n - 1) / 2 for n in self.scene.shape)
+        rays = centre + columns[:, None] * column_step + rows[:, None, None] * row_step - source
+        size = self.scene.volumes.shape[-1]
+        towards = np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]]) / self.scene.spacing  # D, H, W from LPS
+        start, step = source @ towards.T + (size - 1) / 2, rays @ towards.T  # in voxels
+        along = int(np.abs(step).min((0, 1)).argmax())
+        at = (np.arange(size)[:, None, None] - start[along]) / step[..., along]
+        across = [axis for axis in (2, 1, 0) if axis != along]
+        places = np.stack([(start[axis] + at * step[..., axis] + 0.5) / size * 2 - 1 for axis in across], -1)
+        lengths = np.linalg.norm(rays, axis=-1) / np.abs(step[..., along])
+        return along, *(self.torch.from_numpy(a).float().to(self.scene.device) for a in (places, lengths))
+
+
 def _beam(view: View) -> dict[str, tuple[float, ...]]:
     names = ("source", "detector_centre", "column_step", "row_step")
     return dict(zip(names, (tuple(row) for row in view.numbers), strict=True))
@@ -396,6 +432,7 @@ def _read_pfm(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 TOOLS: dict[str, type[Tool]] = {
     "ours": Ours,
+    "grid_sample": GridSample,
     "diffdrr": DiffDRR,
     "nanodrr": NanoDRR,
     "rtk": RTK,

@@ -75,14 +75,29 @@ def _finds_compiler(device_type: str) -> bool:
     return found
 
 
+@functools.cache
+def _vector_bits() -> int | None:
+    """Return the width of this processor's vectors, as an option that becomes part of the key of compiled kernels.
+
+    The compiler's cache on disk does not ask for which processor a kernel was written. In a folder that processors with
+    AVX-512 and with AVX2 share, one would run the other's kernel, whose sums are then wrong (PyTorch 2.13).
+    """
+    from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+    return pick_vec_isa().bit_width() or None
+
+
 @functools.lru_cache(maxsize=64)
-def _compiled(function: Callable[..., Any], sizes: tuple[Any, ...], *variant: int) -> Callable[..., torch.Tensor]:
-    """Compile a function for one set of sizes and one value of its first arguments, to which loops are unrolled.
+def _compiled(
+    function: Callable[..., Any], device_type: str, sizes: tuple[Any, ...], *variant: int
+) -> Callable[..., torch.Tensor]:
+    """Compile a function for a kind of device, a set of sizes and a value of its first arguments, for unrolled loops.
 
     Each is a function of its own to the compiler, which gives up on a function after a few recompilations.
     """
     code = function.__code__.replace(co_name="_".join([function.__name__, *map(str, variant)]))
-    twin = torch.compile(types.FunctionType(code, function.__globals__), dynamic=False, options=ONE_KERNEL)
+    options = {**ONE_KERNEL, "cpp.simdlen": _vector_bits() if device_type == "cpu" else None}
+    twin = torch.compile(types.FunctionType(code, function.__globals__), dynamic=False, options=options)
     return functools.partial(twin, *variant)
 
 
@@ -193,7 +208,8 @@ def project_compiled(volume: torch.Tensor, maps: SliceMaps, dtype: torch.dtype) 
     """Compute `project_slices` as one compiled kernel."""
     lines = maps.lines()
     first, step = lines[:2].to(dtype), lines[2:4].to(dtype)
-    kernel = _compiled(_sum_slices, (maps.along, *maps.shape, *maps.detector_shape, volume.dtype, dtype))
+    sizes = (maps.along, *maps.shape, *maps.detector_shape, volume.dtype, dtype)
+    kernel = _compiled(_sum_slices, volume.device.type, sizes)
     return kernel(volume.movedim(maps.along, 0), first, step) * lines[4].to(dtype)
 
 
@@ -305,7 +321,7 @@ def back_project_slices(volume: torch.Tensor, image: torch.Tensor, maps: SliceMa
     bordered = pad(image.to(dtype) * maps.length.to(dtype), (1, 1, 1, 1)).flatten()
     function: Callable[..., torch.Tensor] = functools.partial(_gather, tile)
     if compiled:
-        function = _compiled(_gather, (maps.along, *maps.shape, *maps.detector_shape, dtype), tile)
+        function = _compiled(_gather, volume.device.type, (maps.along, *maps.shape, *maps.detector_shape, dtype), tile)
     blocks = [(0, slices)] if compiled else maps.blocks(2 * n_u * n_v)
     for first, count in blocks:
         part = slice(first, first + count)

@@ -8,8 +8,9 @@ same weights the other way: for each voxel, the pixels that its hat function cov
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from torch.nn.functional import embedding_bag
 
 from .slices import SliceMaps, write
 
@@ -40,10 +41,40 @@ def _adjoint_taps(position: torch.Tensor, voxels: int, dtype: torch.dtype) -> tu
     return index.int(), weight.to(dtype)
 
 
-def _bags(index: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Sum rows with weights: index and weight (..., taps), rows (N, M) -> (product of ..., M)."""
-    taps = index.shape[-1]
-    return embedding_bag(index.reshape(-1, taps), rows, mode="sum", per_sample_weights=weight.reshape(-1, taps))
+@dataclass(frozen=True)
+class _Bags:
+    """Weighted sums of a few rows each, as `embedding_bag` takes them.
+
+    Args:
+        index: numbers of the rows, one bag after the other, int32.
+        weight: their weights.
+        offsets: where each bag begins, int32.
+    """
+
+    index: torch.Tensor
+    weight: torch.Tensor
+    offsets: torch.Tensor
+
+    @staticmethod
+    def of(index: torch.Tensor, weight: torch.Tensor) -> _Bags:
+        """Make a bag of each line of index and weight, (..., taps)."""
+        index = index.int().contiguous()
+        offsets = torch.arange(0, index.numel(), index.shape[-1], dtype=torch.int32, device=index.device)
+        return _Bags(index.flatten(), weight.contiguous().flatten(), offsets)
+
+    def sum(self, rows: torch.Tensor) -> torch.Tensor:
+        """Sum rows (N, M): (bags, M)."""
+        return torch.embedding_bag(rows, self.index, self.offsets, per_sample_weights=self.weight)[0]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some slices of a view, and how their rows are summed, first along one axis of a slice and then the other."""
+
+    first: int
+    count: int
+    once: _Bags
+    twice: _Bags
 
 
 def _is_plain_sum(maps: SliceMaps) -> bool:
@@ -65,7 +96,7 @@ def project_separable(volume: torch.Tensor, maps: SliceMaps, dtype: torch.dtype)
         (rows, columns) in `dtype`.
     """
     assert maps.pixel_axes is not None
-    slices, n_u, n_v = maps.shape
+    _, n_u, n_v = maps.shape
     if maps.keep("plain sum", lambda: _is_plain_sum(maps)):
         stack = volume.sum(dim=maps.along, dtype=dtype)
         (i, weight_u), (j, weight_v) = (_taps(maps.positions(a)[:1], n, dtype) for a, n in ((0, n_u), (1, n_v)))
@@ -73,31 +104,52 @@ def project_separable(volume: torch.Tensor, maps: SliceMaps, dtype: torch.dtype)
         image = image if maps.pixel_axes == (0, 1) else image.T
         return image * maps.length.to(dtype)
 
-    index_u, weight_u = maps.keep(("taps", 0, dtype), lambda: _taps(maps.positions(0), n_u, dtype))
-    index_v, weight_v = maps.keep(("taps", 1, dtype), lambda: _taps(maps.positions(1), n_v, dtype))
-    pixels_u, pixels_v = index_u.shape[1], index_v.shape[1]
-    number = torch.arange(slices, device=volume.device, dtype=torch.int32)[:, None, None]
     in_place = volume.dtype == dtype and volume.is_contiguous() and maps.along < 2
-    if in_place:  # rows of v lie as they are needed: row (slice, u), or (u, slice) where H is marched along
-        rows = volume.view(-1, n_v)
-        index_u = index_u + number * n_u if maps.along == 0 else index_u * slices + number
-
-    def along_u(first: int, count: int) -> torch.Tensor:
-        """Interpolate lines of v where the rays cross u: (count, pixels of u, v)."""
-        part = slice(first, first + count)
-        if in_place:
-            return _bags(index_u[part], weight_u[part], rows).view(count, pixels_u, n_v)
-        block = volume.narrow(maps.along, first, count).movedim(maps.along, 1).to(dtype).reshape(-1, n_v)
-        return _bags(index_u[part] * count + number[:count], weight_u[part], block).view(count, pixels_u, n_v)
-
+    blocks = maps.keep(("forward", dtype, in_place), lambda: _forward_blocks(maps, dtype, volume.device, in_place))
+    pixels_u, pixels_v = (maps.detector_shape[axis] for axis in maps.pixel_axes)
     image = torch.zeros(pixels_v, pixels_u, dtype=dtype, device=volume.device)
-    for first, count in maps.blocks(pixels_u * n_v):
-        part = slice(first, first + count)
-        # One bag for each pixel along v: both taps of every slice of the block.
-        taps = (index_v[part] + number[:count] * n_v).transpose(0, 1).flatten(1)
-        weights = weight_v[part].transpose(0, 1).flatten(1)
-        image += _bags(taps, weights, along_u(first, count).transpose(1, 2).reshape(-1, pixels_u))
+
+    def contribution(block: _Block) -> torch.Tensor:
+        if in_place:  # rows of v lie as they are needed: row (slice, u), or (u, slice) where H is marched along
+            rows = volume.view(-1, n_v)
+        else:
+            part = volume.narrow(maps.along, block.first, block.count)
+            rows = part.movedim(maps.along, 1).to(dtype).reshape(-1, n_v)
+        lines = block.once.sum(rows).view(block.count, pixels_u, n_v)
+        del rows  # a block less in memory
+        return block.twice.sum(lines.transpose(1, 2).reshape(-1, pixels_u))
+
+    for block in blocks:
+        image += contribution(block)
     return (image.T if maps.pixel_axes == (0, 1) else image) * maps.length.to(dtype)
+
+
+def _forward_blocks(maps: SliceMaps, dtype: torch.dtype, device: torch.device, in_place: bool) -> list[_Block]:
+    """Prepare the sums of `project_separable`: lines of v where the rays cross u, then points on them.
+
+    Args:
+        maps: slice maps of the view; separable.
+        dtype: dtype of the weights.
+        device: device of the sums.
+        in_place: whether the rows are those of the volume as it lies, or those of a block, (u, slice).
+    """
+    slices, n_u, n_v = maps.shape
+    index_u, weight_u = _taps(maps.positions(0), n_u, dtype)
+    index_v, weight_v = _taps(maps.positions(1), n_v, dtype)
+    number = torch.arange(slices, device=device, dtype=torch.int32)[:, None, None]
+    blocks = []
+    for first, count in maps.blocks(index_u.shape[1] * n_v):
+        part, here = slice(first, first + count), number[:count]
+        if in_place and maps.along == 0:
+            rows = index_u[part] + (here + first) * n_u
+        elif in_place:
+            rows = index_u[part] * slices + (here + first)
+        else:
+            rows = index_u[part] * count + here
+        # One bag for each pixel along v: both taps of every slice of the block.
+        taps, weights = (x.transpose(0, 1).flatten(1) for x in (index_v[part] + here * n_v, weight_v[part]))
+        blocks.append(_Block(first, count, _Bags.of(rows, weight_u[part]), _Bags.of(taps, weights)))
+    return blocks
 
 
 def back_project_separable(volume: torch.Tensor, image: torch.Tensor, maps: SliceMaps, add: bool) -> None:
@@ -110,17 +162,26 @@ def back_project_separable(volume: torch.Tensor, image: torch.Tensor, maps: Slic
         add: whether to add to what the volume holds, rather than overwrite it.
     """
     assert maps.pixel_axes is not None
-    slices, n_u, n_v = maps.shape
+    _, n_u, n_v = maps.shape
     dtype = volume.dtype
-    number = torch.arange(slices, device=volume.device, dtype=torch.int32)[:, None, None]
     scaled = image.to(dtype) * maps.length.to(dtype)
     lines = scaled.T.contiguous() if maps.pixel_axes == (0, 1) else scaled.contiguous()  # (pixels of v, pixels of u)
-    pixels_u = lines.shape[1]
-    index_u, weight_u = maps.keep(("back", 0, dtype), lambda: _adjoint_taps(maps.positions(0), n_u, dtype))
-    index_v, weight_v = maps.keep(("back", 1, dtype), lambda: _adjoint_taps(maps.positions(1), n_v, dtype))
+    for block in maps.keep(("back", dtype), lambda: _backward_blocks(maps, dtype, volume.device)):
+        rows = block.once.sum(lines).view(block.count, n_v, -1).transpose(1, 2).reshape(-1, n_v)
+        made = block.twice.sum(rows).view(block.count, n_u, n_v)
+        write(volume.narrow(maps.along, block.first, block.count), made.movedim(0, maps.along), add)
+
+
+def _backward_blocks(maps: SliceMaps, dtype: torch.dtype, device: torch.device) -> list[_Block]:
+    """Prepare the sums of `back_project_separable`: lines of pixels at the voxels of v, then voxels of u."""
+    slices, n_u, n_v = maps.shape
+    index_u, weight_u = _adjoint_taps(maps.positions(0), n_u, dtype)
+    index_v, weight_v = _adjoint_taps(maps.positions(1), n_v, dtype)
+    pixels_u = maps.detector_shape[maps.pixel_axes[0]] if maps.pixel_axes else 0
+    number = torch.arange(slices, device=device, dtype=torch.int32)[:, None, None]
+    blocks = []
     for first, count in maps.blocks(pixels_u * n_v):
         part = slice(first, first + count)
-        rows = _bags(index_v[part], weight_v[part], lines).view(count, n_v, pixels_u)
-        rows = rows.transpose(1, 2).reshape(-1, n_v)
-        block = _bags(index_u[part] + number[:count] * pixels_u, weight_u[part], rows).view(count, n_u, n_v)
-        write(volume.narrow(maps.along, first, count), block.movedim(0, maps.along), add)
+        along_u = _Bags.of(index_u[part] + number[:count] * pixels_u, weight_u[part])
+        blocks.append(_Block(first, count, _Bags.of(index_v[part], weight_v[part]), along_u))
+    return blocks

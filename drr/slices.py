@@ -39,6 +39,10 @@ SMALLEST_BLOCK = 2**16
 """Smallest number of elements in a block; smaller blocks would cost more time than they save memory."""
 
 
+CACHE_LINE = 16
+"""Number of float32 in a line of the processor's cache."""
+
+
 def is_parallel(view: torch.Tensor) -> bool:
     """Return whether a view (4, 3) has its source at infinity, as `geometry_tensor` writes a `ParallelBeam`."""
     return float((view[0] - view[1]).detach().norm()) > AT_INFINITY_MM
@@ -117,6 +121,8 @@ class SliceMaps:
         """
         slices = self.shape[0]
         count = max(1, max(SMALLEST_BLOCK, math.prod(self.shape) // BLOCK_SHARE) // per_slice)
+        if self.along == 2 and count > CACHE_LINE:  # slices of W lie side by side: whole lines are read once
+            count -= count % CACHE_LINE
         for first in range(0, slices, count):
             yield first, min(count, slices - first)
 

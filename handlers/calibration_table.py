@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import ignite.distributed as idist
 import torch
@@ -15,14 +18,17 @@ from conventions import Keys
 from metrics import BANDS, KEPT, LAPLACE_SHARES, calibration
 from storage import set_aside, write_atomically
 
+VOLUMES = ("predicted", "updated")
+"""Volumes of a case: the network's own, and the one after the consistency update."""
+
 
 class CalibrationTable:
     """Handler of an evaluator that writes `calibration.csv`, where the network estimates its errors.
 
-    One row for each case: the share of voxels whose error lies within one, two and three times the expected one, and
-    the mean absolute error in HU of the voxels with the smallest expected errors. Then the means, and what a Laplace
-    distribution says. The errors are those of the network's own volume, before any update. Volumes are expected in HU,
-    so the evaluator's postprocessing has run. With several processes, the first one writes.
+    One row for each volume of a case, the network's own and, where there is one, the volume after the update: the share
+    of voxels whose error lies within one, two and three times the expected one, and the mean absolute error in HU of
+    the voxels with the smallest expected errors. Then the means, and what a Laplace distribution says. Volumes are
+    expected in HU, so the evaluator's postprocessing has run. With several processes, the first one writes.
 
     Args:
         output_dir: folder of the file; a file of an earlier run is renamed.
@@ -46,9 +52,17 @@ class CalibrationTable:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             if Keys.EXPECTED_ERROR in output and Keys.LABEL in output:
                 own = output.get(Keys.WITHOUT_UPDATE, output[Keys.PRED])
-                volumes = [torch.as_tensor(v)[None] for v in (output[Keys.EXPECTED_ERROR], own, output[Keys.LABEL])]
+                found = [self._row(output, volume) for volume in (own, output[Keys.PRED])]
+                if Keys.WITHOUT_UPDATE not in output:
+                    found[1] = torch.full_like(found[1], torch.nan)
                 self.cases.append(str(item[Keys.CASE]))
-                self.rows.append(torch.cat(calibration(*volumes), 1).cpu())
+                self.rows.append(torch.stack(found, 1).cpu())
+
+    @staticmethod
+    def _row(output: Mapping[str, Any], volume: torch.Tensor) -> torch.Tensor:
+        """Return the numbers of a volume, (1, bands + kept)."""
+        volumes = (output[Keys.EXPECTED_ERROR], volume, output[Keys.LABEL])
+        return torch.cat(calibration(*(torch.as_tensor(v)[None] for v in volumes)), 1)
 
     def _write(self, engine: Engine) -> None:
         if not self.rows:
@@ -57,18 +71,22 @@ class CalibrationTable:
         values = evenly_divisible_all_gather(torch.cat(self.rows).to(idist.device())).cpu()
         if idist.get_rank() > 0:
             return
-        rows = dict(zip(cases, values.tolist(), strict=True))  # a case that several processes had counts once
-        mean = torch.tensor(list(rows.values())).mean(0).tolist()
+        rows = dict(zip(cases, values, strict=True))  # a case that several processes had counts once
+        rows["mean"] = torch.stack(list(rows.values())).nanmean(0)
         set_aside(self.path)
-        write_atomically(self.path, lambda part: _write_csv(part, {**rows, "mean": mean}))
+        write_atomically(self.path, lambda part: _write_csv(part, rows))
 
 
-def _write_csv(path: Path, rows: dict[str, list[float]]) -> None:
+def _write_csv(path: Path, rows: Mapping[str, torch.Tensor]) -> None:
+    """Write rows (volumes, numbers), NaN for a volume that is not there."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         within = [f"within_{band:g}" for band in BANDS]
-        table.writerow([Keys.CASE, *within, *(f"mae_hu_of_surest_{share:.0%}" for share in KEPT)])
+        table.writerow([Keys.CASE, "volume", *within, *(f"mae_hu_of_surest_{share:.0%}" for share in KEPT)])
         for name, values in rows.items():
-            shares, errors = values[: len(BANDS)], values[len(BANDS) :]
-            table.writerow([name, *(f"{share:.4f}" for share in shares), *(f"{error:.2f}" for error in errors)])
-        table.writerow(["laplace", *LAPLACE_SHARES, *[""] * len(KEPT)])
+            for volume, row in zip(VOLUMES, values.tolist(), strict=True):
+                if not math.isnan(row[0]):
+                    shares, errors = row[: len(BANDS)], row[len(BANDS) :]
+                    texts = [*(f"{share:.4f}" for share in shares), *(f"{error:.2f}" for error in errors)]
+                    table.writerow([name, volume, *texts])
+        table.writerow(["laplace", "", *LAPLACE_SHARES, *[""] * len(KEPT)])

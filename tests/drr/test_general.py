@@ -1,4 +1,7 @@
 import logging
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -49,6 +52,28 @@ def test_a_compiler_that_fails_is_said_and_done_without(forgetful, caplog, monke
     assert "compiling for cpu failed" in said(caplog)[0]
     with pytest.raises(torch._dynamo.exc.BackendCompilerFailed):
         back_project(image, GRID, VIEWS, "compiled")
+
+
+WITH_ANOTHER_CACHE = """
+import torch
+from drr import ConeBeam, VolumeGrid, back_project
+
+grid = VolumeGrid(24, 10.0)
+views = [ConeBeam.oblique(angle=25, tilt=12, sdd=1800, sod=1500, detector_shape=(24, 24))]
+image = torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+both = [back_project(image, grid, views, backend) for backend in ("compiled", "eager")]
+print(float((both[0] - both[1]).abs().max() / both[1].abs().max()))
+"""
+
+
+@pytest.mark.slow
+def test_processors_that_share_a_folder_of_compiled_kernels_do_not_share_the_kernels(tmp_path):
+    """PyTorch's own key does not name the processor: one with AVX2 alone would run a kernel for AVX-512."""
+    for capability in ("avx512", "avx2"):
+        environment = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "ATEN_CPU_CAPABILITY": capability}
+        command = [sys.executable, "-c", WITH_ANOTHER_CACHE]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+        assert float(done.stdout) < 1e-5
 
 
 @pytest.mark.parametrize("pixels", [pytest.param((5, 60), id="wide"), pytest.param((60, 5), id="high")])

@@ -40,11 +40,15 @@ def test_each_case_has_a_row_and_then_the_mean(tmp_path):
     assert float(rows["laplace"]["within_1"]) == 0.6321
 
 
-def test_the_errors_are_those_of_the_networks_own_volume(tmp_path):
-    output = {"case": "a", "pred": volume(0), "without_update": volume(250), "label": volume(0)}
+def test_the_networks_own_volume_and_the_updated_one_have_a_row_each(tmp_path):
+    output = {"case": "a", "pred": volume(150), "without_update": volume(250), "label": volume(0)}
     run(tmp_path, [{**output, "expected_error": volume(100)}])
-    row = next(csv.DictReader((tmp_path / "calibration.csv").open()))
-    assert float(row["within_2"]) == 0
+    rows = list(csv.DictReader((tmp_path / "calibration.csv").open()))
+    assert [(row["case"], row["volume"]) for row in rows[:-1]] == [
+        (case, volume) for case in ("a", "mean") for volume in ("predicted", "updated")
+    ]
+    assert [float(row["within_2"]) for row in rows[:2]] == [0, 1]
+    assert [float(row["mae_hu_of_surest_50%"]) for row in rows[:2]] == [250, 150]
 
 
 def test_without_expected_errors_there_is_no_table(tmp_path):
