@@ -89,6 +89,7 @@ def train(data: str, output: str, rungs: Any = tuple(RUNGS), cpu_seconds: float 
 
 
 def cases_of(data: Path) -> dict[str, Path]:
+    """Return the CTs of the data by name; a held-out CT that is missing is refused."""
     files = {
         path.name.removesuffix(".nii.gz"): path for part in FOLDERS for path in sorted((data / part).glob("*.nii.gz"))
     }
