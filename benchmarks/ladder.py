@@ -83,12 +83,13 @@ def train(data: str, output: str, rungs: Any = tuple(RUNGS), cpu_seconds: float 
         cpu_seconds: budget of each rung.
     """
     chosen = names(rungs, tuple(RUNGS))
-    cases = _cases(Path(data))
+    cases = cases_of(Path(data))
     for name in chosen:
         _train_one(name, RUNGS[name], cases, Path(output).resolve() / name, float(cpu_seconds))
 
 
-def _cases(data: Path) -> dict[str, Path]:
+def cases_of(data: Path) -> dict[str, Path]:
+    """Return the CTs of the data by name; a held-out CT that is missing is refused."""
     files = {
         path.name.removesuffix(".nii.gz"): path for part in FOLDERS for path in sorted((data / part).glob("*.nii.gz"))
     }
@@ -260,7 +261,7 @@ def measure(
         page: the page.
         results_file: JSON file of everything that was measured.
     """
-    cases = _cases(Path(data))
+    cases = cases_of(Path(data))
     folder = Path(output).resolve()
     trained = {name: rung for name, rung in RUNGS.items() if (folder / name / "done.json").exists()}
     patients = [read_patient(name, cases[name]) for name in VALIDATION]

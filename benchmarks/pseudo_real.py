@@ -11,9 +11,8 @@ counted, 100,000 in an open pixel. The film's curve has a long toe and a short s
 steepest))) of the line integral p, with a slope of 1.1 to 1.4 and steepest at 2.6 to 3.2. It is sharpened with a narrow
 mask (0.01 of the height, strength 1.5), stretched between its 0.5 and 99.5 percentiles as films are read, and black
 beyond the film on two sides (5 to 15 % of each), with an L in a corner. `RandFilm` draws none of these looks: its
-curves stay more than 0.04 away from each of these somewhere, it scatters with one Gaussian, its mask is 0.03 wide with
-a strength of 1 at most, its marks are random squares. The share of scatter, the noise and the borders are such as it
-draws.
+curves stay more than 0.03 away from each of these somewhere, it scatters with one Gaussian, its mask is 0.02 wide or
+more, its marks are random squares. The share of scatter, the noise and the borders are such as it draws.
 
 These films lie in the preset's geometry, so that they measure the look alone. "Off" films have the same looks in a
 geometry that nobody states: SDD up to 60 mm off the preset's, rotation up to 3 degrees, tilt up to 2, shift up to 8 mm.

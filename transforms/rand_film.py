@@ -26,9 +26,6 @@ LEAST_SHOWN = 0.5
 LEAST_CONTRAST = 1e-4
 """Smallest difference that is stretched to the whole range, so that rounding in an empty radiograph is not."""
 
-SHARPENED = 0.03
-"""Sigma of the unsharp mask, in heights of the film."""
-
 Amount = float | Sequence[float]
 """Range (low, high) that an amount is drawn from; a number alone is the range from 0."""
 
@@ -37,6 +34,10 @@ TONES = ("logistic", "gamma", "free")
 
 BENDS = (2.0, 2.0, 1.0)
 """Weights of the Chebyshev polynomials T1, T2 and T3 in the logarithm of a free curve's slope."""
+
+LEAST_BENDS = (-0.25, -1.0, -1.0)
+"""Smallest factors of these weights; the largest are 1. Films have long toes: their contrast mostly rises with the line
+integral, see `RandFilm`."""
 
 
 class RandFilm(Randomizable, Transform):
@@ -60,9 +61,10 @@ class RandFilm(Randomizable, Transform):
         slope: slope of a logistic curve over the line integral, the contrast; a third of the tone curves are logistic.
         centre: line integral that such a curve shows as middle grey.
         gamma: exponent of another third.
-        bend: strength of the rest, which are free: the logarithm of the slope is a random cubic of the line integral,
-            so that toe, shoulder, and contrast in lungs and mediastinum vary by themselves.
+        bend: strength of the rest, which are free: the logarithm of the slope is a random cubic of the line integral
+            that mostly rises, so that toe, shoulder, and contrast in lungs and mediastinum vary by themselves.
         sharpening: strength of the unsharp mask.
+        sharpening_width: sigma of that mask, in heights of the film.
         border: width of the black on each side, in heights or widths of the film; every second side has none. At least
             half of what attenuates stays on the film.
         marker: height of a white letter-like marker in a corner, in heights of the film.
@@ -75,16 +77,17 @@ class RandFilm(Randomizable, Transform):
         self,
         film_style: str = "linear",
         plain: float = 0.4,
-        prob: float = 0.6,
+        prob: float = 0.8,
         scatter: Amount = (0.0, 0.5),
         scatter_width: Amount = (0.12, 0.35),
         noise: Amount = 0.007,
         blur: Amount = 0.8,
-        slope: Amount = (0.4, 1.6),
-        centre: Amount = (2.0, 4.0),
-        gamma: Amount = (0.7, 1.5),
+        slope: Amount = (0.4, 1.8),
+        centre: Amount = (2.5, 5.5),
+        gamma: Amount = (0.8, 4.0),
         bend: Amount = 1.5,
-        sharpening: Amount = 1.0,
+        sharpening: Amount = 1.5,
+        sharpening_width: Amount = (0.02, 0.04),
         border: Amount = 0.25,
         marker: Amount = 0.06,
     ) -> None:
@@ -107,6 +110,7 @@ class RandFilm(Randomizable, Transform):
             "gamma": _range("gamma", gamma),
             "bend": _range("bend", bend),
             "sharpening": _range("sharpening", sharpening),
+            "sharpening_width": _range("sharpening_width", sharpening_width),
             "border": _range("border", border, 0.45),
             "marker": _range("marker", marker, 0.5),
         }
@@ -124,7 +128,7 @@ class RandFilm(Randomizable, Transform):
             drawn[effect] *= self.R.random_sample() < self.prob
         tone, bordered = self.R.random_sample(2) < self.prob
         drawn["tone"] = TONES[self.R.randint(len(TONES))] if tone else None
-        drawn["cubic"] = self.R.uniform(-1, 1, 3)
+        drawn["cubic"] = self.R.uniform(LEAST_BENDS, 1)
         drawn["sides"] = self.R.uniform(*self.amounts["border"], 4) * (self.R.random_sample(4) < 0.5) * bordered
         drawn["seed"] = self.R.randint(2**31)
         drawn["corner"] = self.R.uniform(0, 1, 2)
@@ -173,7 +177,7 @@ def _film(line_integrals: torch.Tensor, drawn: Mapping[str, Any]) -> tuple[np.nd
         film = gaussian_filter(film, drawn["blur"])
     film = _tone(film, drawn)
     if drawn["sharpening"]:
-        film = film + drawn["sharpening"] * (film - gaussian_filter(film, SHARPENED * height))
+        film = film + drawn["sharpening"] * (film - gaussian_filter(film, drawn["sharpening_width"] * height))
     field = np.zeros(film.shape, bool)
     inside = _opening(line_integrals.numpy(), drawn["sides"])
     field[inside] = True
