@@ -86,14 +86,6 @@ RUNGS = {
         after=("through_update",),
         start="raylift_64",
     ),
-    "raylift_films": Rung(
-        "RayLift, 64^3, then the same layers at 128^3 on random films",
-        ("raylift",),
-        5.0,
-        _LAYERS,
-        after=("film_randomised",),
-        start="raylift_64",
-    ),
     "raylift_views": Rung(
         "RayLift, 64^3, then the same layers at 128^3 from one to four views",
         ("raylift",),

@@ -93,7 +93,7 @@ def publish(
         set_aside(new, record_path(new))
         write_tensors(new, weights)
     write_record(new, {**record, ABOUT: about, WEIGHTS_SHA256: {new.suffix: digest_of(new)}})
-    load(new)  # whoever reads it next
+    load(new)  # as the next reader will
     return new
 
 
