@@ -20,7 +20,8 @@ The randomised model has seen such geometry, apart from the SDD; the other at mo
 cover the detector of the model's geometry and are not moved, so that the truth is the CT on the model's grid; "Field of
 view" measures the position. They have 128 pixels per side, are rendered from the CT at 128^3, translated at this size,
 and then resized to what the model reads. The learned translators were trained on real films and on the CTs of the
-training fold, never on films of this kind. "Own" radiographs are DRRs as in the model's training, the best case.
+training fold, never on films of this kind. "Own" radiographs are DRRs as in the model's training, the best case; "cut
+as the films" they are black beyond the films' edges, and DRRs otherwise: what a film does not show is lost.
 
 Figures are means over the CTs of the means over their films; in brackets the 95 % interval of 2000 bootstrap samples of
 the CTs; "gain" is the difference from the same films without a translator, CT by CT. "Updated" volumes were made to
@@ -92,7 +93,7 @@ PICTURE = Path("images") / "pseudo_real.png"
 PLAIN, RANDOMISED = "trained on own radiographs", "trained with film_randomised.json"
 """Names of the models in the table."""
 
-OWN, PSEUDO_REAL, UPDATED = "own radiographs", "pseudo-real", ", updated"
+OWN, CUT, PSEUDO_REAL, UPDATED = "own radiographs", "own radiographs, cut as the films", "pseudo-real", ", updated"
 """What they are shown, and what follows."""
 
 Translator = tuple[Any, Mapping[str, Any]]
@@ -257,6 +258,8 @@ def evaluate(
             _add(rows, f"{name}, {OWN}", own)
             updated = measures(each.update(predicted, image, None, KNOWN_DAMPING), truth, each.window)
             _add(rows, f"{name}, {OWN}{UPDATED}", updated, own)
+            cut = [np.where(_field(field, each), image, 0) for _, field in straight]
+            _add(rows, f"{name}, {CUT}", _mean_of([each.predict(part) for part in cut], truth, each), own)
             for kind, made in ((PSEUDO_REAL, straight), (f"{PSEUDO_REAL} off", off)):
                 _measure_films(rows, f"{name}, {kind}", each, made, truth, translators if kind == PSEUDO_REAL else {})
     return {name: np.array(values) for name, values in rows.items()}
@@ -271,24 +274,25 @@ def _measure_films(
     translators: Mapping[str, Translator | None],
 ) -> None:
     """Measure a model on the films of a CT: as they are, updated, and translated."""
-
-    def mean_of(volumes: Sequence[torch.Tensor]) -> list[float]:
-        found: list[float] = np.mean([measures(volume, truth, model.window) for volume in volumes], 0).tolist()
-        return found
-
     films = [film for film, _ in made]
     shown = translate(films, "none", None, model)
     predicted = [model.predict(image) for image in shown]
-    plain = mean_of(predicted)
+    plain = _mean_of(predicted, truth, model)
     _add(rows, f"{name}, none", plain)
     fields = [_field(field, model) for _, field in made]
     for damping in DAMPINGS:
         updated = [model.update(*each, damping) for each in zip(predicted, shown, fields, strict=True)]
-        _add(rows, f"{name}, none{UPDATED}, damping {damping:g}", mean_of(updated), plain)
+        _add(rows, f"{name}, none{UPDATED}, damping {damping:g}", _mean_of(updated, truth, model), plain)
     for style, translator in translators.items():
         if style != "none":
             images = translate(films, style, translator, model)
-            _add(rows, f"{name}, {style}", mean_of([model.predict(image) for image in images]), plain)
+            _add(rows, f"{name}, {style}", _mean_of([model.predict(image) for image in images], truth, model), plain)
+
+
+def _mean_of(volumes: Sequence[torch.Tensor], truth: torch.Tensor, model: Model) -> list[float]:
+    """Return the means of the measures of the volumes of a CT."""
+    found: list[float] = np.mean([measures(volume, truth, model.window) for volume in volumes], 0).tolist()
+    return found
 
 
 def _add(
@@ -305,13 +309,15 @@ def summary(rows: Mapping[str, np.ndarray]) -> str:
     for name, best in ((PLAIN, "none"), (RANDOMISED, f"none{UPDATED}, damping {DAMPINGS[-1]:g}")):
         found[name] = [rows[f"{name}, {kind}"][:, 0] for kind in (OWN, f"{PSEUDO_REAL}, {best}")]
     (own, film), (own_random, film_random) = found[PLAIN], found[RANDOMISED]
+    lost = own_random - rows[f"{RANDOMISED}, {CUT}"][:, 0]
     cost, back, loss = own - film, film_random - film, own - own_random
     low, high = interval(back)
     share = back.mean() / cost.mean()
     return (
         f"The look of films costs the model of plain radiographs {cost.mean():.2f} dB. Training on random films and "
         f"the update bring back {back.mean():.2f} ({low:.2f} to {high:.2f}), {100 * share:.0f} %, and such training "
-        f"costs {loss.mean():.2f} ({' to '.join(f'{end:.2f}' for end in interval(loss))}) on plain radiographs."
+        f"costs {loss.mean():.2f} ({' to '.join(f'{end:.2f}' for end in interval(loss))}) on plain radiographs. "
+        f"What lies beyond the films' edges alone costs the model of random films {lost.mean():.2f}."
     )
 
 

@@ -53,18 +53,20 @@ def test_the_section_has_every_row_and_the_ceiling_is_the_direct_evaluation(coho
     options = {"cyclegan": str(translator), "repeats": 1, "output": str(page)}
     pseudo_real.run(str(checkpoint), str(cohort), str(checkpoint), **options)
     rows = [line for line in page.read_text().splitlines() if line.startswith("| trained")]
-    assert len(rows) == 20
-    assert [row.count("cyclegan") for row in rows] == [0, 0, 0, 0, 0, 0, 1, 0, 0, 0] * 2
-    assert [row.count("updated") for row in rows] == [0, 1, 0, 1, 1, 0, 0, 0, 1, 1] * 2
-    assert [row.count("pseudo-real off") for row in rows] == [0, 0, 0, 0, 0, 0, 0, 1, 1, 1] * 2
+    assert len(rows) == 22
+    assert [row.count("cyclegan") for row in rows] == [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0] * 2
+    assert [row.count("updated") for row in rows] == [0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1] * 2
+    assert [row.count("pseudo-real off") for row in rows] == [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1] * 2
     cells = [row.split("|") for row in rows]
-    own, none, histogram = cells[0], cells[2], cells[5]
+    own, none, histogram = cells[0], cells[3], cells[6]
     assert own[-2].strip() == none[-2].strip() == ""
-    value = {row: float(cells[row][2].split()[0]) for row in (0, 2, 5, 10, 14)}
-    assert float(histogram[-2].split()[0]) == pytest.approx(value[5] - value[2], abs=0.02)
+    value = {row: float(cells[row][2].split()[0]) for row in (0, 2, 3, 6, 11, 13, 16)}
+    assert float(histogram[-2].split()[0]) == pytest.approx(value[6] - value[3], abs=0.02)
     sentence = " ".join(page.read_text().split())
-    said = re.search(r"plain radiographs (\S+) dB\. .* bring back (\S+) .* training costs (\S+) ", sentence)
-    expected = [value[0] - value[2], value[14] - value[2], 0.0]
+    said = re.search(
+        r"plain radiographs (\S+) dB\. .* bring back (\S+) .* training costs (\S+) .* random films (\S+)\.", sentence
+    )
+    expected = [value[0] - value[3], value[16] - value[3], 0.0, value[11] - value[13]]
     assert [float(number) for number in said.groups()] == pytest.approx(expected, abs=0.02)
     assert "nan" not in page.read_text()
     assert (tmp_path / "images" / "pseudo_real.png").exists()
