@@ -20,70 +20,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.drr_scene import Scene, View
 from benchmarks.memory import forget_peak, peak_bytes
 
 LEAST_SECONDS = 0.1
 """Smallest duration of a turn, which repeats a call and keeps the median, so that short calls are steady too."""
-
-
-@dataclass(frozen=True)
-class View:
-    """A view whose central ray hits the centre of the detector at a right angle, as all tools can express it."""
-
-    numbers: np.ndarray
-    """(4, 3) source, detector centre, column step, row step in LPS mm."""
-
-    @cached_property
-    def sdd(self) -> float:
-        """Source-detector distance in mm."""
-        return float(np.linalg.norm(self.numbers[1] - self.numbers[0]))
-
-    @cached_property
-    def pitch(self) -> tuple[float, float]:
-        """Pixel spacing along (columns, rows) in mm."""
-        return float(np.linalg.norm(self.numbers[2])), float(np.linalg.norm(self.numbers[3]))
-
-    @cached_property
-    def axes(self) -> np.ndarray:
-        """Unit vectors as the rows of (3, 3): right in the image, down in the image, along the beam."""
-        right, down = self.numbers[2] / self.pitch[0], self.numbers[3] / self.pitch[1]
-        return np.stack([right, down, (self.numbers[1] - self.numbers[0]) / self.sdd])
-
-    def camera_to_ras(self, down: float) -> np.ndarray:
-        """Return (4, 4) from a camera at the source (x right, y down or, for -1, up, z along the beam) to RAS mm."""
-        pose = np.eye(4)
-        pose[:3, :3] = (self.axes * [[1], [down], [1]]).T
-        pose[:3, 3] = self.numbers[0]
-        return np.diag([-1, -1, 1, 1]) @ pose
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The volumes and the views to project."""
-
-    volumes: np.ndarray
-    spacing: float
-    views: list[View]
-    shape: tuple[int, int]
-    weights: np.ndarray
-    """(V, rows, columns): the gradient is that of sum(image * weights)."""
-    device: str
-
-    @property
-    def towards_head(self) -> np.ndarray:
-        """Volumes with z, y, x rising along (D, H, W), as in files in LPS."""
-        return self.volumes[:, ::-1]
-
-    @property
-    def first_voxel(self) -> float:
-        """Position of a cube's first voxel centre on each axis in mm."""
-        return -(self.volumes.shape[-1] - 1) / 2 * self.spacing
 
 
 class Tool:
@@ -197,20 +143,17 @@ class GridSample(TorchTool):
 
     def __init__(self, scene: Scene, variant: str) -> None:
         super().__init__(scene, variant)
-        volumes = self.torch.from_numpy(scene.volumes).to(scene.device).requires_grad_()
-        self.leaves = [volumes]
-        tables = [self._table(view) for view in scene.views]
+        self.leaves = [self.torch.from_numpy(scene.volumes).to(scene.device).requires_grad_()]
+        self.tables = [self._table(view) for view in scene.views]
+
+    def render(self) -> Any:
         sample = self.torch.nn.functional.grid_sample
-
-        def render() -> Any:
-            images = []
-            for volume in volumes:
-                for along, places, lengths in tables:
-                    slices = volume.movedim(along, 0)[:, None]
-                    images.append(sample(slices, places, align_corners=False).sum(0)[0] * lengths)
-            return self.torch.stack(images)
-
-        self.render = render
+        images = []
+        for volume in self.leaves[0]:
+            for along, places, lengths in self.tables:
+                slices = volume.movedim(along, 0)[:, None]
+                images.append(sample(slices, places, align_corners=False).sum(0)[0] * lengths)
+        return self.torch.stack(images)
 
     def _table(self, view: View) -> tuple[int, Any, Any]:
         """Return the axis that is marched along, (slices, rows, columns, 2) for `grid_sample`, and lengths in mm."""

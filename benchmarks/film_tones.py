@@ -6,8 +6,8 @@ with the data of the ladder:
 
 Method: Real pairs are read and matched as `inferring` does, at 128 x 128 pixels. Simulated films are made of the
 ladder's held-out CTs, twelve of each: by `RandFilm`, with which film_randomised.json trains, and by
-`benchmarks.pseudo_real`. Of each film, the percentiles of the pixels that are measured are taken, within the central 80
-x 80 pixels, where the lungs are. Figures are means over the films, with their standard deviation.
+`benchmarks.pseudo_real`. The percentiles are those of the pixels that are measured within the central 80 x 80 pixels of
+a film, where the lungs are. Figures are means over the films, with their standard deviation.
 """
 
 from __future__ import annotations

@@ -175,13 +175,14 @@ def back_project_separable(volume: torch.Tensor, image: torch.Tensor, maps: Slic
 def _backward_blocks(maps: SliceMaps, dtype: torch.dtype, device: torch.device) -> list[_Block]:
     """Prepare the sums of `back_project_separable`: lines of pixels at the voxels of v, then voxels of u."""
     slices, n_u, n_v = maps.shape
-    index_u, weight_u = _adjoint_taps(maps.positions(0), n_u, dtype)
+    along_u = maps.positions(0)
+    pixels_u = along_u.shape[1]
+    index_u, weight_u = _adjoint_taps(along_u, n_u, dtype)
     index_v, weight_v = _adjoint_taps(maps.positions(1), n_v, dtype)
-    pixels_u = maps.detector_shape[maps.pixel_axes[0]] if maps.pixel_axes else 0
     number = torch.arange(slices, device=device, dtype=torch.int32)[:, None, None]
     blocks = []
     for first, count in maps.blocks(pixels_u * n_v):
         part = slice(first, first + count)
-        along_u = _Bags.of(index_u[part] + number[:count] * pixels_u, weight_u[part])
-        blocks.append(_Block(first, count, _Bags.of(index_v[part], weight_v[part]), along_u))
+        voxels = _Bags.of(index_u[part] + number[:count] * pixels_u, weight_u[part])
+        blocks.append(_Block(first, count, _Bags.of(index_v[part], weight_v[part]), voxels))
     return blocks

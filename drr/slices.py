@@ -38,7 +38,6 @@ BLOCK_SHARE = 12
 SMALLEST_BLOCK = 2**16
 """Smallest number of elements in a block; smaller blocks would cost more time than they save memory."""
 
-
 CACHE_LINE = 16
 """Number of float32 in a line of the processor's cache."""
 

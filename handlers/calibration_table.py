@@ -51,12 +51,11 @@ class CalibrationTable:
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             if Keys.EXPECTED_ERROR in output and Keys.LABEL in output:
-                own = output.get(Keys.WITHOUT_UPDATE, output[Keys.PRED])
-                found = [self._row(output, volume) for volume in (own, output[Keys.PRED])]
-                if Keys.WITHOUT_UPDATE not in output:
-                    found[1] = torch.full_like(found[1], torch.nan)
+                own = self._row(output, output.get(Keys.WITHOUT_UPDATE, output[Keys.PRED]))
+                updated = Keys.WITHOUT_UPDATE in output
+                after = self._row(output, output[Keys.PRED]) if updated else torch.full_like(own, torch.nan)
                 self.cases.append(str(item[Keys.CASE]))
-                self.rows.append(torch.stack(found, 1).cpu())
+                self.rows.append(torch.stack([own, after], 1).cpu())
 
     @staticmethod
     def _row(output: Mapping[str, Any], volume: torch.Tensor) -> torch.Tensor:
